@@ -1,0 +1,60 @@
+# `make` lists what there is.
+PYTHON ?= python3
+VENV   := .venv
+RUN    := $(VENV)/bin
+CODE   := app.py chalicelib host_container infra client/modelrocket tests
+
+export ORT_DISABLE_TELEMETRY := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test check fix lock clean
+
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed ## create .venv and install everything from the locked files
+
+demo: $(VENV)/.installed ## start everything, deploy a real model, call it; Ctrl-C stops it
+	@$(RUN)/python -m infra.local up --demo
+
+up: $(VENV)/.installed ## start everything and keep it running; Ctrl-C stops it
+	@$(RUN)/python -m infra.local up
+
+test: $(VENV)/.installed-dev ## run every test over the real servers
+	$(RUN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.installed-dev ## what must be green at every commit: style, types, layers
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy $(CODE)
+	PYTHONPATH=.:client $(RUN)/lint-imports
+
+fix: $(VENV)/.installed-dev ## repair what style can be repaired by machine
+	$(RUN)/ruff check --fix .
+	$(RUN)/ruff format .
+
+lock: $(VENV)/.installed-dev ## choose new versions and write the locked files
+	$(RUN)/pip install -q uv
+	for name in platform dev host; do $(RUN)/uv pip compile -q --upgrade --universal --python-version 3.11 \
+		--generate-hashes --no-header requirements/$$name.in -o requirements/$$name.txt; done
+	$(RUN)/uv pip compile -q --no-deps --universal --python-version 3.11 \
+		--generate-hashes --no-header requirements/mongo.in -o requirements/mongo.txt
+
+clean: ## remove the virtual environment and the local stack's data
+	rm -rf $(VENV) .rocket
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "ModelRocket needs Python 3.11 or newer: make PYTHON=python3.12 …"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements/platform.txt requirements/mongo.txt client/pyproject.toml | $(VENV)/bin/python
+	$(RUN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/platform.txt
+	$(RUN)/pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements/mongo.txt
+	$(RUN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e client
+	@touch $@
+
+$(VENV)/.installed-dev: requirements/dev.txt $(VENV)/.installed
+	$(RUN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(RUN)/pip install -q --disable-pip-version-check -r requirements/torch.txt
+	@touch $@

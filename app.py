@@ -1,0 +1,123 @@
+"""The HTTP API and the scheduled coordinator: each route parses, calls one use case, serialises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from chalice.app import CloudWatchEvent, Rate, Request, Response
+
+from chalicelib import __version__, views
+from chalicelib.http import Boundary, read_body, read_deadline, read_number, read_query, read_raw
+from chalicelib.routing import InferenceCall
+from chalicelib.threadsafe import ThreadSafeChalice
+from chalicelib.uploads import BeginUpload
+from chalicelib.wiring import control_plane, new_id
+
+app = ThreadSafeChalice(app_name="modelrocket")
+boundary = Boundary(app, new_id=new_id)
+_ANY_TYPE = ["*/*"]
+
+
+class NewToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/models/{id}/tokens`."""
+
+    name: str = ""
+
+
+@app.route("/inference", methods=["POST"], content_types=_ANY_TYPE)
+@boundary.view
+def inference(request: Request, request_id: str) -> Response:
+    call = InferenceCall(
+        body=read_raw(request),
+        authorization=request.headers.get("authorization"),
+        request_id=request_id,
+        deadline_seconds=read_deadline(request.headers),
+    )
+    return views.inference(control_plane().router.infer(call), request_id)
+
+
+@app.route("/v1/models", methods=["GET"])
+@boundary.view
+def list_models(request: Request, _request_id: str) -> dict[str, Any]:
+    plane = control_plane()
+    principal = plane.auth.principal(request.headers.get("authorization"))
+    models = plane.models.list(principal, after=read_query(request, "after"))
+    return views.models(models, plane.settings)
+
+
+@app.route("/v1/models", methods=["POST"], content_types=_ANY_TYPE)
+@boundary.view
+def begin_upload(request: Request, _request_id: str) -> Response:
+    plane = control_plane()
+    principal = plane.auth.principal(request.headers.get("authorization"))
+    begun = plane.uploads.begin(principal, read_body(request, BeginUpload))
+    return Response(body=views.begun_upload(begun), status_code=201)
+
+
+@app.route("/v1/models/{model_id}", methods=["GET"])
+@boundary.view
+def get_model(request: Request, _request_id: str, model_id: str) -> dict[str, Any]:
+    plane = control_plane()
+    principal = plane.auth.principal(request.headers.get("authorization"))
+    return views.model(plane.models.get(principal, model_id), plane.settings)
+
+
+@app.route("/v1/models/{model_id}/tokens", methods=["POST"], content_types=_ANY_TYPE)
+@boundary.view
+def issue_token(request: Request, _request_id: str, model_id: str) -> Response:
+    plane = control_plane()
+    principal = plane.auth.principal(request.headers.get("authorization"))
+    issued = plane.auth.issue_model_token(principal, model_id, name=read_body(request, NewToken).name)
+    return Response(body=views.issued_token(issued), status_code=201)
+
+
+@app.route("/v1/models/{model_id}/versions", methods=["GET"])
+@boundary.view
+def list_versions(request: Request, _request_id: str, model_id: str) -> dict[str, Any]:
+    plane = control_plane()
+    principal = plane.auth.principal(request.headers.get("authorization"))
+    model = plane.models.get(principal, model_id)
+    after = read_number(read_query(request, "after") or "0", name="after")
+    versions = plane.models.versions(principal, model_id, after=after)
+    return {"versions": [views.version(version, model, stage=None) for version in versions]}
+
+
+@app.route("/v1/models/{model_id}/versions/{number}", methods=["GET"])
+@boundary.view
+def get_version(request: Request, _request_id: str, model_id: str, number: str) -> dict[str, Any]:
+    plane = control_plane()
+    principal = plane.auth.principal(request.headers.get("authorization"))
+    plane.uploads.settle()
+    version = plane.models.version(principal, model_id, read_number(number, name="version"))
+    model = plane.models.get(principal, model_id)
+    return views.version(version, model, stage=plane.uploads.stage(version))
+
+
+@app.route("/v1/models/{model_id}/versions/{number}/complete", methods=["POST"], content_types=_ANY_TYPE)
+@boundary.view
+def complete_upload(request: Request, _request_id: str, model_id: str, number: str) -> Response:
+    plane = control_plane()
+    principal = plane.auth.principal(request.headers.get("authorization"))
+    version = plane.uploads.complete(principal, model_id, read_number(number, name="version"))
+    model = plane.models.get(principal, model_id)
+    body = views.version(version, model, stage=plane.uploads.stage(version))
+    return Response(body=body, status_code=202)
+
+
+@app.route("/v1/limits", methods=["GET"])
+@boundary.view
+def get_limits(_request: Request, _request_id: str) -> dict[str, Any]:
+    return views.limits_published()
+
+
+@app.route("/healthz", methods=["GET"])
+@boundary.view
+def healthz(_request: Request, _request_id: str) -> dict[str, Any]:
+    return {"status": "ok", "version": __version__}
+
+
+@app.schedule(Rate(1, unit=Rate.MINUTES))
+def coordinate(_event: CloudWatchEvent) -> dict[str, int]:
+    """The coordinator: EventBridge's smallest step is a minute, so it loops inside."""
+    return {"passes": control_plane().reconciler.run()}

@@ -1,0 +1,1 @@
+"""The only place that knows pymongo, redis, boto3 and HTTP towards hosts."""

@@ -1,0 +1,222 @@
+"""The truth in MongoDB.
+
+Writes are acknowledged by a majority and journalled. Changes of state compare
+and set with `update_one`, so that repeating one is safe. Every query is covered
+whole by an index, and pages go by range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+import msgspec
+from pymongo import ASCENDING, DESCENDING, MongoClient
+from pymongo.collection import Collection
+from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.write_concern import WriteConcern
+
+from chalicelib.contract.errors import DependencyFailed
+from chalicelib.contract.messages import Passport, Signature
+from chalicelib.records import VERSION_MOVES, Account, Model, Token, Version, VersionState
+
+Document = dict[str, Any]
+Record = TypeVar("Record", bound=msgspec.Struct)
+_TIMEOUT_MS: Final = 5_000
+_DATETIME: Final = (datetime,)
+
+
+class MongoStore:
+    """Implements `ports.Store`."""
+
+    def __init__(self, url: str, *, database: str) -> None:
+        client: MongoClient[Document] = MongoClient(
+            url,
+            tz_aware=True,
+            timeoutMS=_TIMEOUT_MS,
+            serverSelectionTimeoutMS=_TIMEOUT_MS,
+            connect=False,
+            appname="modelrocket",
+        )
+        self._database = client.get_database(database, write_concern=WriteConcern(w="majority", j=True))
+        self._accounts = self._collection("accounts")
+        self._tokens = self._collection("tokens")
+        self._models = self._collection("models")
+        self._versions = self._collection("versions")
+
+    def create_indexes(self) -> None:
+        """Idempotent; run at every start of the control plane's bootstrap."""
+        with _translated():
+            self._accounts.create_index([("name", ASCENDING)], unique=True)
+            self._tokens.create_index([("sha256", ASCENDING)], unique=True)
+            self._tokens.create_index([("tenant", ASCENDING), ("model_id", ASCENDING)])
+            self._models.create_index([("tenant", ASCENDING), ("name", ASCENDING)], unique=True)
+            self._models.create_index([("tenant", ASCENDING), ("_id", ASCENDING)])
+            self._versions.create_index(
+                [("tenant", ASCENDING), ("model_id", ASCENDING), ("number", ASCENDING)], unique=True
+            )
+            self._versions.create_index(
+                [("state", ASCENDING), ("activation_pending", ASCENDING), ("created_at", ASCENDING)]
+            )
+
+    # Accounts and tokens.
+
+    def ensure_account(self, account: Account) -> Account:
+        with _translated():
+            _insert(self._accounts, account)
+            return _required(self._accounts.find_one({"name": account.name}), Account)
+
+    def add_token(self, token: Token) -> bool:
+        with _translated():
+            return _insert(self._tokens, token)
+
+    def token(self, sha256: str) -> Token | None:
+        with _translated():
+            return _read(self._tokens.find_one({"sha256": sha256}), Token)
+
+    def count_tokens(self, tenant: str, model_id: str) -> int:
+        query = {"tenant": tenant, "model_id": model_id}
+        with _translated():
+            return sum(1 for found in self._tokens.find(query) if not found.get("revoked_at"))
+
+    def tokens_page(self, after: str, limit: int) -> Sequence[Token]:
+        with _translated():
+            cursor = self._tokens.find({"sha256": {"$gt": after}}).sort("sha256", ASCENDING).limit(limit)
+            return _read_all(cursor, Token)
+
+    # Models.
+
+    def ensure_model(self, model: Model) -> Model:
+        with _translated():
+            _insert(self._models, model)
+            query = {"tenant": model.tenant, "name": model.name}
+            return _required(self._models.find_one(query), Model)
+
+    def model(self, tenant: str, model_id: str) -> Model | None:
+        with _translated():
+            return _read(self._models.find_one({"tenant": tenant, "_id": model_id}), Model)
+
+    def models(self, tenant: str, after: str, limit: int) -> Sequence[Model]:
+        query = {"tenant": tenant, "_id": {"$gt": after}}
+        with _translated():
+            return _read_all(self._models.find(query).sort("_id", ASCENDING).limit(limit), Model)
+
+    def any_model(self, model_id: str) -> Model | None:
+        with _translated():
+            return _read(self._models.find_one({"_id": model_id}), Model)
+
+    def models_page(self, after: str, limit: int) -> Sequence[Model]:
+        with _translated():
+            cursor = self._models.find({"_id": {"$gt": after}}).sort("_id", ASCENDING).limit(limit)
+            return _read_all(cursor, Model)
+
+    def activate(self, model: Model, version: Version) -> bool:
+        query = {"_id": model.id, "revision": model.revision}
+        active = {"active_version": version.number, "active_version_id": version.id}
+        change = {"$set": {**active, "revision": model.revision + 1}}
+        with _translated():
+            return self._models.update_one(query, change).modified_count == 1
+
+    # Versions.
+
+    def add_version(self, version: Version) -> bool:
+        with _translated():
+            return _insert(self._versions, version)
+
+    def last_number(self, tenant: str, model_id: str) -> int:
+        query = {"tenant": tenant, "model_id": model_id}
+        with _translated():
+            found = self._versions.find_one(query, sort=[("number", DESCENDING)])
+        return int(found["number"]) if found else 0
+
+    def version(self, tenant: str, model_id: str, number: int) -> Version | None:
+        query = {"tenant": tenant, "model_id": model_id, "number": number}
+        with _translated():
+            return _read(self._versions.find_one(query), Version)
+
+    def versions(self, tenant: str, model_id: str, after: int, limit: int) -> Sequence[Version]:
+        query = {"tenant": tenant, "model_id": model_id, "number": {"$gt": after}}
+        with _translated():
+            return _read_all(self._versions.find(query).sort("number", ASCENDING).limit(limit), Version)
+
+    def any_version(self, version_id: str) -> Version | None:
+        with _translated():
+            return _read(self._versions.find_one({"_id": version_id}), Version)
+
+    def any_versions(self, version_ids: Sequence[str]) -> Sequence[Version]:
+        with _translated():
+            return _read_all(self._versions.find({"_id": {"$in": list(version_ids)}}), Version)
+
+    def versions_in(self, state: VersionState, *, activation_pending: bool, limit: int) -> Sequence[Version]:
+        query = {"state": state.value, "activation_pending": activation_pending}
+        with _translated():
+            return _read_all(self._versions.find(query).sort("created_at", ASCENDING).limit(limit), Version)
+
+    def start_preparing(self, version_id: str) -> bool:
+        return self._move(version_id, VersionState.UPLOADING, VersionState.PREPARING, {})
+
+    def finish_ready(self, version_id: str, signature: Signature, passport: Passport) -> bool:
+        measured = {"signature": msgspec.to_builtins(signature), "passport": msgspec.to_builtins(passport)}
+        return self._move(version_id, VersionState.PREPARING, VersionState.READY, measured)
+
+    def finish_failed(self, version_id: str, *, state: VersionState, reason: str) -> bool:
+        failed = {"reason": reason, "activation_pending": False}
+        return self._move(version_id, state, VersionState.FAILED, failed)
+
+    def activation_done(self, version_id: str) -> None:
+        with _translated():
+            self._versions.update_one({"_id": version_id}, {"$set": {"activation_pending": False}})
+
+    def _move(self, version_id: str, old: VersionState, new: VersionState, fields: Document) -> bool:
+        if (old, new) not in VERSION_MOVES:
+            raise ValueError(f"a version cannot go from {old} to {new}")
+        query = {"_id": version_id, "state": old.value}
+        change = {"$set": {"state": new.value, **fields}}
+        with _translated():
+            return self._versions.update_one(query, change).modified_count == 1
+
+    def _collection(self, name: str) -> Collection[Document]:
+        return self._database.get_collection(name)
+
+
+def _insert(collection: Collection[Document], record: Account | Token | Model | Version) -> bool:
+    """False when a unique index has it already."""
+    document: Document = msgspec.to_builtins(record, builtin_types=_DATETIME)
+    document["_id"] = document.pop("id")
+    try:
+        collection.insert_one(document)
+    except DuplicateKeyError:
+        return False
+    return True
+
+
+def _read(document: Mapping[str, Any] | None, kind: type[Record]) -> Record | None:
+    """A document that does not fit its schema reads as absent: never as something else."""
+    if document is None:
+        return None
+    fields = {("id" if name == "_id" else name): value for name, value in document.items()}
+    try:
+        return msgspec.convert(fields, kind, builtin_types=_DATETIME)
+    except msgspec.ValidationError:
+        return None
+
+
+def _required(document: Mapping[str, Any] | None, kind: type[Record]) -> Record:
+    record = _read(document, kind)
+    if record is None:
+        raise DependencyFailed("The platform's records do not answer as expected. Try again shortly.")
+    return record
+
+
+def _read_all(documents: Any, kind: type[Record]) -> tuple[Record, ...]:
+    return tuple(record for document in documents if (record := _read(document, kind)) is not None)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except PyMongoError as error:
+        raise DependencyFailed("The platform's records do not answer. Try again shortly.") from error

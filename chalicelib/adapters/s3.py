@@ -1,0 +1,89 @@
+"""Artifacts in S3 (or what speaks its protocol)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.contract import limits
+from chalicelib.contract.errors import Conflict, DependencyFailed
+from chalicelib.ports import StoredObject, UploadPart
+
+_MISSING: Final = frozenset({"404", "NoSuchKey", "NotFound"})
+
+
+class S3Objects:
+    """Implements `ports.ObjectStore`. Credentials and region come from boto3's own chain."""
+
+    def __init__(self, bucket: str, *, endpoint_url: str | None) -> None:
+        config = Config(
+            connect_timeout=2,
+            read_timeout=10,
+            retries={"max_attempts": 3, "mode": "standard"},
+            s3={"addressing_style": "path" if endpoint_url else "virtual"},
+            signature_version="s3v4",
+        )
+        self._client: Any = boto3.client("s3", endpoint_url=endpoint_url, config=config)
+        self._bucket = bucket
+
+    def presign_upload(self, key: str, *, size: int, sha256: str) -> tuple[UploadPart, ...]:
+        """One part. Length and hash are signed: the store refuses any other bytes."""
+        checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
+        parameters = {"Bucket": self._bucket, "Key": key, "ContentLength": size, "ChecksumSHA256": checksum}
+        url = self._client.generate_presigned_url(
+            "put_object", Params=parameters, ExpiresIn=limits.UPLOAD_URL_SECONDS
+        )
+        headers = {"Content-Length": str(size), "x-amz-checksum-sha256": checksum}
+        return (UploadPart(method="PUT", url=url, headers=headers, offset=0, bytes=size),)
+
+    def stored(self, key: str) -> StoredObject | None:
+        with _translated():
+            try:
+                head = self._client.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
+            except ClientError as error:
+                if error.response["Error"]["Code"] in _MISSING:
+                    return None
+                raise
+        sha256 = _hex(head.get("ChecksumSHA256", ""))
+        return StoredObject(key=key, bytes=head["ContentLength"], sha256=sha256, etag=head["ETag"])
+
+    def keep(self, staging: StoredObject, key: str) -> None:
+        with _translated():
+            try:
+                self._client.copy_object(
+                    Bucket=self._bucket,
+                    Key=key,
+                    CopySource={"Bucket": self._bucket, "Key": staging.key},
+                    CopySourceIfMatch=staging.etag,
+                )
+            except ClientError as error:
+                if error.response["Error"]["Code"] in {"PreconditionFailed", "412", *_MISSING}:
+                    raise Conflict("The upload changed while it was checked. Upload it again.") from error
+                raise
+
+    def delete(self, key: str) -> None:
+        with _translated():
+            self._client.delete_object(Bucket=self._bucket, Key=key)
+
+
+def _hex(checksum: str) -> str:
+    """Base64 as S3 gives it, in hex; empty when there is none."""
+    try:
+        return base64.b64decode(checksum, validate=True).hex()
+    except binascii.Error:
+        return ""
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise DependencyFailed("The platform's model store does not answer. Try again shortly.") from error

@@ -1,0 +1,40 @@
+"""`python -m chalicelib.bootstrap`: indexes, the first account, and its API key.
+
+Run once before a deployment serves, and harmless to repeat. The key comes in
+MODELROCKET_BOOTSTRAP_KEY, made and kept by whoever deploys; only its SHA-256 is stored.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Final
+
+from chalicelib.contract.errors import ModelRocketError
+from chalicelib.contract.tokens import is_well_formed
+from chalicelib.settings import InvalidSettings
+from chalicelib.wiring import build
+
+ACCOUNT: Final = "local"
+
+
+def main() -> int:
+    key = os.environ.get("MODELROCKET_BOOTSTRAP_KEY", "")  # noqa: TID251 - this is an entry point
+    if not is_well_formed(key):
+        print("MODELROCKET_BOOTSTRAP_KEY is not set to a well-formed API key", file=sys.stderr)
+        return 2
+    try:
+        plane = build(os.environ)  # noqa: TID251 - this is an entry point
+        plane.store.create_indexes()
+        plane.auth.ensure_api_key(ACCOUNT, key)
+    except InvalidSettings as error:
+        print(error, file=sys.stderr)
+        return 2
+    except ModelRocketError as error:
+        print(error.message, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,395 @@
+"""Every key, script and typed access of the hot state in Redis (or Valkey).
+
+Nothing here is the truth: MongoDB is, or the host that speaks. All of it can be
+flushed and rebuilds itself. Ages are compared with the server's own clock.
+
+    mr:token:<sha256>        TokenRecord                 written if its revision is newer
+    mr:model:<model id>      ModelRecord                 written if its revision is newer
+    mr:version:<version id>  VersionRecord               immutable
+    mr:hosts                 host id → <seen>|Heartbeat
+    mr:replicas:<model id>   <version id>/<host id> → <state>/<boot id>
+    mr:assignments:<host id> set of version ids
+    mr:prepare               stream of PrepareJob, consumer group "hosts"
+    mr:prepare:<version id>  the stage a job is in; its presence says that a job exists
+    mr:results               stream of PrepareResult
+
+A value that does not decode reads as absent. Redis errors surface as
+`DependencyFailed`, which is retryable.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import redis
+
+from chalicelib.contract import limits
+from chalicelib.contract.errors import DependencyFailed
+from chalicelib.contract.messages import (
+    Heartbeat,
+    ModelRecord,
+    PrepareJob,
+    PrepareResult,
+    PrepareStage,
+    Replica,
+    ReplicaState,
+    TokenRecord,
+    VersionRecord,
+    decode,
+    encode,
+)
+
+JOBS: Final = "mr:prepare"
+RESULTS: Final = "mr:results"
+GROUP: Final = "hosts"
+HOSTS: Final = "mr:hosts"
+_JOB_MARK_SECONDS: Final = 3600
+_STREAM_LENGTH_MAX: Final = 100_000
+_SEEN: Final = re.compile(rb"\d+\.\d{6}")
+
+# Write unless what stands there carries the same or a higher revision. An
+# unreadable value counts as absent.
+_PUT_IF_NEWER: Final = """
+local old = redis.call('GET', KEYS[1])
+if old then
+  local ok, record = pcall(cjson.decode, old)
+  if ok and type(record) == 'table' and tonumber(record.revision) and
+     tonumber(record.revision) >= tonumber(ARGV[2]) then
+    return 0
+  end
+end
+redis.call('SET', KEYS[1], ARGV[1])
+return 1
+"""
+
+# All that routing needs, in one round trip.
+_ROUTE: Final = """
+local now = redis.call('TIME')
+return {now[1] .. '.' .. string.format('%06d', now[2]),
+        redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2]),
+        redis.call('HGETALL', KEYS[3]), redis.call('HGETALL', KEYS[4])}
+"""
+
+# Seen now; says whether the host was known and what it is assigned.
+_HEARTBEAT: Final = """
+local now = redis.call('TIME')
+local known = redis.call('HEXISTS', KEYS[1], ARGV[1])
+redis.call('HSET', KEYS[1], ARGV[1], now[1] .. '.' .. string.format('%06d', now[2]) .. '|' .. ARGV[2])
+return {known, redis.call('SMEMBERS', KEYS[2])}
+"""
+
+# One job per version at a time.
+_ENQUEUE: Final = """
+if not redis.call('SET', KEYS[2], ARGV[2], 'NX', 'EX', ARGV[3]) then
+  return 0
+end
+redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[4], '*', 'job', ARGV[1])
+return 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteView:
+    """What one round trip shows of a credential, a model and the fleet."""
+
+    now: float
+    token: TokenRecord | None
+    model: ModelRecord | None
+    hosts: tuple[Heartbeat, ...]
+    replicas: tuple[tuple[str, Replica], ...]
+    """Pairs of version id and replica."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatReply:
+    known: bool
+    """False when the hot state had forgotten this host, which then tells everything again."""
+    assignments: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedJob:
+    entry_id: str
+    job: PrepareJob
+    deliveries: int
+
+
+class HotState:
+    """Typed access. One instance per process; the client's pool makes it thread-safe."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._redis: Any = client  # redis-py types every reply as a union of sync and async
+        self._put_if_newer = self._redis.register_script(_PUT_IF_NEWER)
+        self._route = self._redis.register_script(_ROUTE)
+        self._heartbeat = self._redis.register_script(_HEARTBEAT)
+        self._enqueue = self._redis.register_script(_ENQUEUE)
+
+    @classmethod
+    def connect(cls, url: str, *, timeout_seconds: float) -> HotState:
+        """Lazily: no connection is made before the first call."""
+        client = redis.Redis.from_url(
+            url, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds
+        )
+        return cls(client)
+
+    def ping(self) -> None:
+        with _translated():
+            self._redis.ping()
+
+    # What the gateway reads.
+
+    def route(self, sha256: str, model_id: str) -> RouteView:
+        """Credential, model, hosts and the model's replicas, as of one instant."""
+        keys = [_token(sha256), _model(model_id), HOSTS, _replicas(model_id)]
+        with _translated():
+            now, token, model, hosts, replicas = self._route(keys=keys)
+        return RouteView(
+            now=float(now),
+            token=decode(token, TokenRecord),
+            model=decode(model, ModelRecord),
+            hosts=tuple(_read_hosts(_pairs(hosts))),
+            replicas=tuple(_read_replicas(_pairs(replicas))),
+        )
+
+    # The projection of the truth, written by the control plane only.
+
+    def put_token(self, sha256: str, record: TokenRecord) -> None:
+        self.put_tokens([(sha256, record)])
+
+    def put_tokens(self, records: Iterable[tuple[str, TokenRecord]]) -> None:
+        """An older revision never overwrites a newer one."""
+        with _translated(), self._redis.pipeline(transaction=False) as pipe:
+            for sha256, record in records:
+                args: list[bytes | int] = [encode(record), record.revision]
+                self._put_if_newer(keys=[_token(sha256)], args=args, client=pipe)
+            pipe.execute()
+
+    def put_model(self, record: ModelRecord) -> None:
+        self.put_models([record])
+
+    def put_models(self, records: Iterable[ModelRecord]) -> None:
+        """Routes and, before them, what they point to. Older revisions never overwrite newer ones."""
+        with _translated(), self._redis.pipeline(transaction=False) as pipe:
+            for record in records:
+                if record.active:
+                    pipe.set(_version(record.active.version_id), encode(record.active))
+                args: list[bytes | int] = [encode(record), record.revision]
+                self._put_if_newer(keys=[_model(record.model_id)], args=args, client=pipe)
+            pipe.execute()
+
+    def put_version(self, record: VersionRecord) -> None:
+        with _translated():
+            self._redis.set(_version(record.version_id), encode(record))
+
+    def version(self, version_id: str) -> VersionRecord | None:
+        with _translated():
+            return decode(self._redis.get(_version(version_id)), VersionRecord)
+
+    # Hosts and replicas.
+
+    def beat(self, heartbeat: Heartbeat) -> HeartbeatReply:
+        keys = [HOSTS, _assignments(heartbeat.host_id)]
+        with _translated():
+            known, assigned = self._heartbeat(keys=keys, args=[heartbeat.host_id, encode(heartbeat)])
+        return HeartbeatReply(bool(known), frozenset(item.decode() for item in assigned))
+
+    def hosts(self) -> tuple[float, tuple[Heartbeat, ...]]:
+        """The server's time and every host that has registered, dead ones included."""
+        with _translated():
+            seconds, micros = self._redis.time()
+            raw = self._redis.hgetall(HOSTS)
+        return seconds + micros / 1e6, tuple(_read_hosts(raw.items()))
+
+    def forget_host(self, host_id: str) -> None:
+        with _translated():
+            self._redis.pipeline(transaction=False).hdel(HOSTS, host_id).delete(
+                _assignments(host_id)
+            ).execute()
+
+    def replicas(self, model_id: str) -> tuple[tuple[str, Replica], ...]:
+        with _translated():
+            return tuple(_read_replicas(self._redis.hgetall(_replicas(model_id)).items()))
+
+    def put_replica(self, model_id: str, version_id: str, replica: Replica) -> None:
+        with _translated():
+            self._redis.hset(_replicas(model_id), *_replica_entry(version_id, replica))
+
+    def put_replicas(self, replicas: Iterable[tuple[str, str, Replica]]) -> None:
+        """Many at once: triples of model id, version id and replica."""
+        with _translated(), self._redis.pipeline(transaction=False) as pipe:
+            for model_id, version_id, replica in replicas:
+                pipe.hset(_replicas(model_id), *_replica_entry(version_id, replica))
+            pipe.execute()
+
+    def drop_replicas(self, model_id: str, replicas: Iterable[tuple[str, str]]) -> None:
+        """Pairs of version id and host id are no longer there."""
+        fields = [f"{version_id}/{host_id}" for version_id, host_id in replicas]
+        if fields:
+            with _translated():
+                self._redis.hdel(_replicas(model_id), *fields)
+
+    def assign(self, host_id: str, version_ids: Iterable[str]) -> None:
+        """Set, never add: the host may hold exactly these."""
+        wanted = sorted(version_ids)
+        with _translated(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.delete(_assignments(host_id))
+            if wanted:
+                pipe.sadd(_assignments(host_id), *wanted)
+            pipe.execute()
+
+    # Preparing versions.
+
+    def enqueue(self, job: PrepareJob) -> bool:
+        """False when a job for this version is under way already."""
+        keys = [JOBS, _job(job.version_id)]
+        mark: tuple[str, int] = (PrepareStage.QUEUED, _JOB_MARK_SECONDS)
+        with _translated():
+            return bool(self._enqueue(keys=keys, args=[encode(job), *mark, _STREAM_LENGTH_MAX]))
+
+    def take_job(self, host_id: str, *, wait_ms: int) -> ClaimedJob | None:
+        """One job for this host: an orphan of a dead host first, else a new one."""
+        with _translated():
+            try:
+                return self._take_orphan(host_id) or self._take_new(host_id, wait_ms)
+            except redis.ResponseError as error:
+                if not str(error).startswith("NOGROUP"):
+                    raise
+                self._make_group()
+                return self._take_new(host_id, wait_ms)
+
+    def keep_job(self, host_id: str, entry_id: str, *, version_id: str, stage: PrepareStage) -> None:
+        """Tell that the job is alive and where it stands; call every few seconds."""
+        with _translated(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.xclaim(JOBS, GROUP, host_id, min_idle_time=0, message_ids=[entry_id], justid=True)
+            pipe.set(_job(version_id), stage, ex=_JOB_MARK_SECONDS)
+            pipe.execute()
+
+    def finish_job(self, entry_id: str, result: PrepareResult) -> None:
+        """Hand the result over and drop the job, together."""
+        with _translated(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.xadd(RESULTS, {"result": encode(result)}, maxlen=_STREAM_LENGTH_MAX, approximate=True)
+            pipe.xack(JOBS, GROUP, entry_id)
+            pipe.xdel(JOBS, entry_id)
+            pipe.execute()
+
+    def stage(self, version_id: str) -> PrepareStage | None:
+        with _translated():
+            raw = self._redis.get(_job(version_id))
+        try:
+            return PrepareStage(raw.decode()) if raw else None
+        except ValueError:
+            return None
+
+    def results(self, *, count: int) -> tuple[tuple[str, PrepareResult | None], ...]:
+        """The oldest results not yet dropped; None where one does not decode."""
+        with _translated():
+            entries = self._redis.xrange(RESULTS, count=count)
+        return tuple((key.decode(), decode(fields.get(b"result"), PrepareResult)) for key, fields in entries)
+
+    def drop_result(self, entry_id: str, *, version_id: str | None) -> None:
+        """It is recorded: forget it, and let the version be prepared again if ever asked."""
+        with _translated(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.xdel(RESULTS, entry_id)
+            if version_id:
+                pipe.delete(_job(version_id))
+            pipe.execute()
+
+    def _make_group(self) -> None:
+        try:
+            self._redis.xgroup_create(JOBS, GROUP, id="0", mkstream=True)
+        except redis.ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+
+    def _take_orphan(self, host_id: str) -> ClaimedJob | None:
+        idle_ms = int(limits.PREPARE_CLAIM_SECONDS * 1000)
+        reply = self._redis.xautoclaim(JOBS, GROUP, host_id, min_idle_time=idle_ms, count=1)
+        return self._claimed(reply[1])
+
+    def _take_new(self, host_id: str, wait_ms: int) -> ClaimedJob | None:
+        reply = self._redis.xreadgroup(GROUP, host_id, {JOBS: ">"}, count=1, block=wait_ms)
+        if not reply:
+            return None
+        streams = reply.items() if isinstance(reply, dict) else reply
+        _, entries = next(iter(streams))
+        if entries and isinstance(entries[0], list):  # RESP3 wraps the entries once more
+            entries = entries[0]
+        return self._claimed(entries)
+
+    def _claimed(self, entries: Sequence[Any]) -> ClaimedJob | None:
+        """The first entry, as ours; a job that does not decode is dropped."""
+        if not entries:
+            return None
+        entry_id, fields = entries[0]
+        job = decode((fields or {}).get(b"job"), PrepareJob)
+        if job is None:
+            self._redis.xack(JOBS, GROUP, entry_id)
+            self._redis.xdel(JOBS, entry_id)
+            return None
+        pending = self._redis.xpending_range(JOBS, GROUP, min=entry_id, max=entry_id, count=1)
+        deliveries = pending[0]["times_delivered"] if pending else 1
+        return ClaimedJob(entry_id.decode(), job, deliveries)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except redis.RedisError as error:
+        raise DependencyFailed("The platform's hot state does not answer. Try again shortly.") from error
+
+
+def _token(sha256: str) -> str:
+    return f"mr:token:{sha256}"
+
+
+def _model(model_id: str) -> str:
+    return f"mr:model:{model_id}"
+
+
+def _version(version_id: str) -> str:
+    return f"mr:version:{version_id}"
+
+
+def _replicas(model_id: str) -> str:
+    return f"mr:replicas:{model_id}"
+
+
+def _assignments(host_id: str) -> str:
+    return f"mr:assignments:{host_id}"
+
+
+def _job(version_id: str) -> str:
+    return f"mr:prepare:{version_id}"
+
+
+def _replica_entry(version_id: str, replica: Replica) -> tuple[str, str]:
+    return f"{version_id}/{replica.host_id}", f"{replica.state}/{replica.boot_id}"
+
+
+def _pairs(flat: Sequence[bytes] | dict[bytes, bytes]) -> Iterable[tuple[bytes, bytes]]:
+    """HGETALL from inside a script is a flat list with RESP2 and a map with RESP3."""
+    if isinstance(flat, dict):
+        return flat.items()
+    return zip(flat[::2], flat[1::2], strict=True)
+
+
+def _read_hosts(pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[Heartbeat]:
+    for _, raw in pairs:
+        seen, _, body = raw.partition(b"|")
+        heartbeat = decode(body, Heartbeat)
+        if heartbeat is not None and _SEEN.fullmatch(seen):
+            yield msgspec.structs.replace(heartbeat, at=float(seen))
+
+
+def _read_replicas(pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, Replica]]:
+    for field, value in pairs:
+        version_id, _, host_id = field.decode(errors="replace").partition("/")
+        state, _, boot_id = value.decode(errors="replace").partition("/")
+        if state in set(ReplicaState):
+            yield version_id, Replica(host_id=host_id, boot_id=boot_id, state=ReplicaState(state))

@@ -1,0 +1,86 @@
+"""Every limit there is, in one place; `GET /v1/limits` publishes the caller's part.
+
+Units are in the names. Changing a number here changes it for every part.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+MIB: Final = 1024 * 1024
+
+# Requests.
+BODY_BYTES_MAX: Final = 4_400_000
+"""Raw bytes of one request body. Lambda takes 6 MB and base64 inflates by 4/3."""
+JSON_DEPTH_MAX: Final = 64
+REQUEST_ID_LENGTH_MAX: Final = 64
+DEADLINE_SECONDS_DEFAULT: Final = 25.0
+"""Budget of one inference; callers may lower it with X-Deadline-Ms. API Gateway cuts at 29 s."""
+TRIES_MAX: Final = 2
+CONNECT_SECONDS_MAX: Final = 0.25
+RESPONSE_BYTES_MAX: Final = 64 * MIB
+
+# Uploads.
+MODEL_BYTES_MAX: Final = 2 * 1024 * MIB
+"""A protobuf message cannot be larger."""
+MODEL_NAME_LENGTH_MAX: Final = 100
+UPLOAD_URL_SECONDS: Final = 900
+UPLOAD_ABANDONED_SECONDS: Final = 24 * 3600
+PAGE_SIZE_MAX: Final = 100
+
+# Preparing a version.
+PREPARE_SECONDS_MAX: Final = 120.0
+PREPARE_CPU_SECONDS_MAX: Final = 60
+PREPARE_MEMORY_BYTES_MAX: Final = 4 * 1024 * MIB
+PREPARE_ATTEMPTS_MAX: Final = 3
+PREPARE_CLAIM_SECONDS: Final = 10.0
+"""A job whose worker has not said anything for this long belongs to whoever asks next."""
+
+# What a model file may be (published, so that converters can aim at it).
+OPSET_MIN: Final = 7
+OPSET_MAX: Final = 28
+ML_OPSET_MAX: Final = 5
+"""Of ai.onnx.ml; the others are ai.onnx's. onnxruntime 1.32 refuses anything beyond, and promises 7 and up."""
+IR_VERSION_MAX: Final = 14
+GRAPH_NODES_MAX: Final = 20_000
+TENSORS_MAX: Final = 1_000
+SUBGRAPH_DEPTH_MAX: Final = 32
+OPERATOR_DOMAINS: Final = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
+
+# Connections to a host.
+HEADER_BYTES_MAX: Final = 16 * 1024
+HEADER_SECONDS_MAX: Final = 5.0
+BODY_SECONDS_MAX: Final = 10.0
+WRITE_SECONDS_MAX: Final = 10.0
+IDLE_SECONDS_MAX: Final = 75.0
+CONNECTIONS_MAX: Final = 16_384
+PIPELINE_MAX: Final = 16
+"""Requests of one connection that wait behind the one being answered."""
+
+# Hosts.
+HEARTBEAT_SECONDS: Final = 2.0
+HOST_SUSPECT_SECONDS: Final = 5.0
+HOST_DEAD_SECONDS: Final = 15.0
+LOAD_SECONDS_MAX: Final = 30.0
+LOAD_SLOTS: Final = 2
+COLD_WAIT_SECONDS_MAX: Final = 20.0
+HOST_QUEUE_MAX: Final = 256
+MODEL_QUEUE_MAX: Final = 64
+LOAD_FAILURE_SECONDS_MAX: Final = 60.0
+"""A version that failed to load is not tried again for 1, 2, 4, … up to this many seconds."""
+DRAIN_SECONDS_MAX: Final = 30.0
+DRAIN_PROPAGATION_SECONDS: Final = 2.0
+"""How long a draining host still takes work from gateways that have not heard."""
+HOST_STOPPED_SECONDS: Final = 10.0
+"""A process that did not run for this long comes back under a new boot id."""
+TICKET_SKEW_SECONDS: Final = 120.0
+CHURN_GUARD_LOADS: Final = 10
+"""A version used within this many times its own load time is not evicted for another."""
+
+# The control plane.
+TOKEN_CACHE_SECONDS: Final = 5.0
+"""How long a decision about a token may be reused: the promise on revocation."""
+OUTAGE_CACHE_SECONDS: Final = 60.0
+TOKEN_READ_THROUGH_PER_SECOND: Final = 50
+PROJECTION_PAGE: Final = 500
+REPLICAS_PER_MODEL: Final = 2

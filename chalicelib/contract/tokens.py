@@ -1,0 +1,95 @@
+"""The format of API keys and model tokens, their hash at rest, and dispatch tickets.
+
+A token is `mr_`, 30 random base62 characters (178 bits) and the CRC-32 of what
+comes before in 6 base62 characters, as GitHub's are: a typo is refused before
+any lookup, and secret scanners can recognise one by `TOKEN_PATTERN`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import zlib
+from dataclasses import dataclass
+from typing import Final
+
+PREFIX: Final = "mr_"
+TOKEN_PATTERN: Final = r"\bmr_[0-9A-Za-z]{36}\b"
+_ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_RANDOM_LENGTH: Final = 30
+_CHECKSUM_LENGTH: Final = 6
+_SHAPE: Final = re.compile(r"mr_[0-9A-Za-z]{36}")
+HINT_LENGTH: Final = 8
+
+
+def new_token() -> str:
+    """A fresh token; the caller shows it once and keeps only `token_sha256` of it."""
+    head = PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM_LENGTH))
+    return head + _checksum(head)
+
+
+def is_well_formed(token: str) -> bool:
+    """Whether prefix, length, alphabet and checksum fit. Says nothing about validity."""
+    if _SHAPE.fullmatch(token) is None:
+        return False
+    head, checksum = token[:-_CHECKSUM_LENGTH], token[-_CHECKSUM_LENGTH:]
+    return hmac.compare_digest(_checksum(head), checksum)
+
+
+def token_sha256(token: str) -> str:
+    """Lower-case hex SHA-256: all that is stored. A fast hash is right for 178 random bits."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def token_hint(token: str) -> str:
+    """Enough of a token for its owner to recognise it in a list."""
+    return token[:HINT_LENGTH] + "…"
+
+
+def _checksum(head: str) -> str:
+    number = zlib.crc32(head.encode())
+    digits = []
+    for _ in range(_CHECKSUM_LENGTH):
+        number, digit = divmod(number, len(_ALPHABET))
+        digits.append(_ALPHABET[digit])
+    return "".join(reversed(digits))
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What one dispatch to a host is good for.
+
+    Attributes:
+        request_id: of the caller's request.
+        tenant: who is served.
+        version_id: which version may run.
+        boot_id: of the host process meant; another process refuses.
+        deadline_ms: Unix time in ms after which nobody waits for the answer.
+    """
+
+    request_id: str
+    tenant: str
+    version_id: str
+    boot_id: str
+    deadline_ms: int
+
+    def sign(self, key: bytes) -> str:
+        """The header value: the fields and their HMAC-SHA-256."""
+        text = "|".join((self.request_id, self.tenant, self.version_id, self.boot_id, str(self.deadline_ms)))
+        return text + "|" + _mac(key, text)
+
+
+def read_ticket(header: str, key: bytes) -> Ticket | None:
+    """The ticket, or None when it is not one of ours. The caller checks boot id and deadline."""
+    text, _, mac = header.rpartition("|")
+    fields = text.split("|")
+    if len(fields) != 5 or not hmac.compare_digest(_mac(key, text).encode(), mac.encode()):  # noqa: PLR2004
+        return None
+    request_id, tenant, version_id, boot_id, deadline_ms = fields
+    return Ticket(request_id, tenant, version_id, boot_id, int(deadline_ms))
+
+
+def _mac(key: bytes, text: str) -> str:
+    return hmac.digest(key, text.encode(), "sha256").hex()

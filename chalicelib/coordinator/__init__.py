@@ -1,0 +1,1 @@
+"""Decides what the fleet should hold. Pure: `reconciler` reads the world and applies the plan."""

@@ -1,0 +1,136 @@
+"""Every side effect the use cases have, apart from the hot state's own typed access.
+
+The adapters implement them; the suites in tests/contract say what each must do,
+and run against whatever server they are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from chalicelib.contract.messages import Heartbeat, Passport, Signature
+from chalicelib.records import Account, Model, Token, Version, VersionState
+
+
+class Store(Protocol):
+    """The truth. Every write is acknowledged by a majority and on disk.
+
+    Methods for a caller take the tenant and see nothing of another's. The ones
+    that say `any tenant` are for the coordinator and the gateway's read-through.
+    """
+
+    def ensure_account(self, account: Account) -> Account:
+        """The account of this name: the given one, or the one that was there first."""
+
+    def add_token(self, token: Token) -> bool:
+        """False when a token with this SHA-256 exists."""
+
+    def token(self, sha256: str) -> Token | None: ...
+    def count_tokens(self, tenant: str, model_id: str) -> int: ...
+
+    def tokens_page(self, after: str, limit: int) -> Sequence[Token]:
+        """Any tenant's, in order of SHA-256, behind `after`."""
+
+    def ensure_model(self, model: Model) -> Model:
+        """The tenant's model of this name: the given one, or the one that was there first."""
+
+    def model(self, tenant: str, model_id: str) -> Model | None: ...
+    def models(self, tenant: str, after: str, limit: int) -> Sequence[Model]:
+        """The tenant's, in order of id, behind `after`."""
+
+    def any_model(self, model_id: str) -> Model | None:
+        """Any tenant's."""
+
+    def models_page(self, after: str, limit: int) -> Sequence[Model]:
+        """Any tenant's, in order of id, behind `after`."""
+
+    def activate(self, model: Model, version: Version) -> bool:
+        """Point the traffic at a version if the model is still at this revision."""
+
+    def add_version(self, version: Version) -> bool:
+        """False when the model already has a version of this number."""
+
+    def last_number(self, tenant: str, model_id: str) -> int: ...
+    def version(self, tenant: str, model_id: str, number: int) -> Version | None: ...
+    def versions(self, tenant: str, model_id: str, after: int, limit: int) -> Sequence[Version]: ...
+    def any_version(self, version_id: str) -> Version | None:
+        """Any tenant's."""
+
+    def any_versions(self, version_ids: Sequence[str]) -> Sequence[Version]:
+        """Any tenant's, in no order, missing ones left out."""
+
+    def versions_in(self, state: VersionState, *, activation_pending: bool, limit: int) -> Sequence[Version]:
+        """Any tenant's, oldest first."""
+
+    def start_preparing(self, version_id: str) -> bool:
+        """uploading → preparing; False when it was not uploading."""
+
+    def finish_ready(self, version_id: str, signature: Signature, passport: Passport) -> bool:
+        """preparing → ready; False when it was not preparing."""
+
+    def finish_failed(self, version_id: str, *, state: VersionState, reason: str) -> bool:
+        """`state` → failed; False when it was in another state."""
+
+    def activation_done(self, version_id: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPart:
+    """Where and how the client sends bytes `offset` to `offset + bytes`."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    offset: int
+    bytes: int
+
+
+class ObjectStore(Protocol):
+    """Artifacts by key. Keys are never reused for other bytes."""
+
+    def presign_upload(self, key: str, *, size: int, sha256: str) -> tuple[UploadPart, ...]:
+        """A grant to store exactly these bytes under this key, for a limited time."""
+
+    def stored(self, key: str) -> StoredObject | None:
+        """What is there, or None."""
+
+    def keep(self, staging: StoredObject, key: str) -> None:
+        """Copy a checked upload to its lasting key. Conflict when it changed meanwhile."""
+
+    def delete(self, key: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """`sha256` is the store's own, in lower-case hex."""
+
+    key: str
+    bytes: int
+    sha256: str
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostReply:
+    """What a host answered, passed through as bytes. Header names are in lower case."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class HostUnreachable(Exception):
+    """No whole answer came. `timed_out` tells a silent host from a broken connection."""
+
+    def __init__(self, message: str, *, timed_out: bool) -> None:
+        super().__init__(message)
+        self.timed_out = timed_out
+
+
+class HostCalls(Protocol):
+    """Requests to hosts."""
+
+    def infer(self, host: Heartbeat, body: bytes, *, headers: dict[str, str], timeout: float) -> HostReply:
+        """Raises HostUnreachable."""

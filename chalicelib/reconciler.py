@@ -1,0 +1,115 @@
+"""The coordinator's shell: read the world, plan, apply. Safe to run twice, and safe to run late.
+
+One pass also brings the hot state in line with the truth, which is how a
+flushed Redis fills again, and records what hosts found about new versions.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from chalicelib.contract import limits
+from chalicelib.contract.errors import ModelRocketError
+from chalicelib.contract.hotstate import HotState
+from chalicelib.coordinator.planner import Action, Assign, ForgetHost, Policy, plan
+from chalicelib.coordinator.state import FleetState, ModelState
+from chalicelib.ports import Store
+from chalicelib.records import Model, routing_record
+from chalicelib.uploads import Uploads
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """How one scheduled invocation spends its time. Seconds; `wait` sleeps."""
+
+    tick_seconds: float
+    loop_seconds: float
+    monotonic: Callable[[], float]
+    wait: Callable[[float], None]
+
+
+class Reconciler:
+    """Runs passes of the coordinator."""
+
+    def __init__(self, *, store: Store, hot: HotState, uploads: Uploads, policy: Policy, loop: Loop) -> None:
+        self._store = store
+        self._hot = hot
+        self._uploads = uploads
+        self._policy = policy
+        self._loop = loop
+
+    def run(self) -> int:
+        """Passes until the invocation's time is up; returns how many.
+
+        A pass that fails because a store is away is logged, and the next one tries again.
+        """
+        ends = self._loop.monotonic() + self._loop.loop_seconds
+        passes = 0
+        while True:
+            try:
+                self.tick()
+            except ModelRocketError as error:
+                log.warning("pass failed", extra={"code": error.code, "reason": error.message})
+            passes += 1
+            if self._loop.monotonic() + self._loop.tick_seconds >= ends:
+                return passes
+            self._loop.wait(self._loop.tick_seconds)
+
+    def tick(self) -> tuple[Action, ...]:
+        """One pass."""
+        self._uploads.settle()
+        self._uploads.repair()
+        self._project_tokens()
+        models = tuple(self._project_models())
+        now, hosts = self._hot.hosts()
+        actions = plan(FleetState(now=now, hosts=hosts, models=models), self._policy)
+        for action in actions:
+            self._apply(action, models)
+        return actions
+
+    def _project_tokens(self) -> None:
+        after = ""
+        while page := self._store.tokens_page(after, limits.PROJECTION_PAGE):
+            self._hot.put_tokens((token.sha256, token.hot()) for token in page)
+            after = page[-1].sha256
+
+    def _project_models(self) -> Iterator[ModelState]:
+        """Routes of all models; yields those that serve."""
+        after = ""
+        while page := self._store.models_page(after, limits.PROJECTION_PAGE):
+            self._project_page(page)
+            yield from (
+                ModelState(model_id=model.id, version_id=model.active_version_id)
+                for model in page
+                if model.active_version_id
+            )
+            after = page[-1].id
+
+    def _project_page(self, page: Sequence[Model]) -> None:
+        active_ids = [model.active_version_id for model in page if model.active_version_id]
+        versions = {version.id: version for version in self._store.any_versions(active_ids)}
+        self._hot.put_models(
+            routing_record(model, versions.get(model.active_version_id or "")) for model in page
+        )
+
+    def _apply(self, action: Action, models: Sequence[ModelState]) -> None:
+        match action:
+            case Assign(host_id, version_ids):
+                self._hot.assign(host_id, version_ids)
+            case ForgetHost(host_id, boot_id):
+                log.warning("host is dead", extra={"host_id": host_id})
+                self._forget(host_id, boot_id, models)
+
+    def _forget(self, host_id: str, boot_id: str, models: Sequence[ModelState]) -> None:
+        for model in models:
+            gone = [
+                (version_id, replica.host_id)
+                for version_id, replica in self._hot.replicas(model.model_id)
+                if (replica.host_id, replica.boot_id) == (host_id, boot_id)
+            ]
+            self._hot.drop_replicas(model.model_id, gone)
+        self._hot.forget_host(host_id)

@@ -1,0 +1,304 @@
+"""The inference gateway: token → model → the best replica → its answer.
+
+One round trip to the hot state per request. What it does not know is read
+through from the truth, at a bounded rate, so that a flushed Redis never turns a
+valid token away. A host that does not answer is followed by one other.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+from typing import Final
+
+import msgspec
+
+from chalicelib.auth import bearer
+from chalicelib.contract import limits
+from chalicelib.contract.choice import candidates
+from chalicelib.contract.errors import (
+    Conflict,
+    DeadlineExceeded,
+    DependencyFailed,
+    InvalidRequest,
+    ModelRocketError,
+    NoCapacity,
+    NotFound,
+    PayloadTooLarge,
+    PermissionDenied,
+    Unauthenticated,
+)
+from chalicelib.contract.hotstate import HotState, RouteView
+from chalicelib.contract.messages import Heartbeat, ModelRecord, TokenRecord, VersionRecord
+from chalicelib.contract.tokens import Ticket, is_well_formed, token_sha256
+from chalicelib.ports import HostCalls, HostReply, HostUnreachable, Store
+from chalicelib.records import routing_record
+from chalicelib.settings import Network
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_NO_MODEL: Final = "-"
+_MISDIRECTED: Final = 421
+_UNAVAILABLE: Final = 503
+_SILENCE_SECONDS_MIN: Final = 5.0
+_SILENCE_RUNS: Final = 20
+"""A ready replica silent for this many of its measured run times is given up for another."""
+
+
+class InferenceBody(msgspec.Struct, frozen=True):
+    """`POST /inference`. The inputs stay bytes: only the host reads them."""
+
+    model: str
+    inputs: msgspec.Raw
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceCall:
+    """A request as it came, and what the gateway gave it."""
+
+    body: bytes
+    authorization: str | None
+    request_id: str
+    deadline_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds spent in the gateway, for Server-Timing."""
+
+    auth: float
+    route: float
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceAnswer:
+    reply: HostReply
+    version: int
+    tries: int
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """`monotonic` measures, `unix` is for deadlines that another machine reads. Seconds."""
+
+    monotonic: Callable[[], float]
+    unix: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatching:
+    """`key` signs tickets; hosts are only spoken to inside `network`."""
+
+    key: bytes
+    network: Network
+
+
+class Router:
+    """Routes inference requests. Safe to use from many threads."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        hot: HotState,
+        hosts: HostCalls,
+        clocks: Clocks,
+        dispatching: Dispatching,
+        generator: random.Random,
+    ) -> None:
+        self._store = store
+        self._hot = hot
+        self._hosts = hosts
+        self._clocks = clocks
+        self._dispatching = dispatching
+        self._random = generator
+        self._read_through = _ReadThroughBudget(clocks.monotonic)
+
+    def infer(self, call: InferenceCall) -> InferenceAnswer:
+        """The host's answer. Raises ModelRocketError for everything else."""
+        started = self._clocks.monotonic()
+        body = _parse(call.body)
+        plain = body.token or bearer(call.authorization)
+        sha256 = _credential(plain)
+        view = self._view(sha256, body.model)
+        active = _authorised(view)
+        authorised = self._clocks.monotonic()
+        ends = started + call.deadline_seconds
+        dispatch = _Dispatch(call, bytes(body.inputs), active, view, ends)
+        reply, tries = self._dispatch(dispatch)
+        timings = Timings(auth=authorised - started, route=self._clocks.monotonic() - authorised)
+        return InferenceAnswer(reply=reply, version=active.number, tries=tries, timings=timings)
+
+    def _view(self, sha256: str, model_id: str) -> RouteView:
+        """The hot state's view, completed from the truth where it has gaps."""
+        if _UUID.fullmatch(model_id) is None:
+            model_id = _NO_MODEL
+        view = self._hot.route(sha256, model_id)
+        if view.token is None:
+            view = replace(view, token=self._token(sha256))
+        if view.token is not None and view.model is None and model_id != _NO_MODEL:
+            view = replace(view, model=self._model(model_id))
+        return view
+
+    def _token(self, sha256: str) -> TokenRecord | None:
+        self._read_through.spend()
+        token = self._store.token(sha256)
+        if token is None:
+            return None
+        self._hot.put_token(sha256, token.hot())
+        return token.hot()
+
+    def _model(self, model_id: str) -> ModelRecord | None:
+        self._read_through.spend()
+        model = self._store.any_model(model_id)
+        if model is None:
+            return None
+        active = self._store.any_version(model.active_version_id) if model.active_version_id else None
+        record = routing_record(model, active)
+        self._hot.put_model(record)
+        return record
+
+    def _dispatch(self, dispatch: _Dispatch) -> tuple[HostReply, int]:
+        """The answer and how many hosts were asked for it."""
+        hosts = self._reachable(
+            candidates(dispatch.view, dispatch.version.version_id, shuffled=self._shuffled)
+        )
+        if not hosts:
+            raise NoCapacity("No host is ready to run models right now. Try again shortly.", retry_after=2)
+        targets = (hosts * limits.TRIES_MAX)[: limits.TRIES_MAX]
+        last: HostReply | ModelRocketError | None = None
+        for tries, host in enumerate(targets, start=1):
+            last = self._try(dispatch, host, last_try=tries == len(targets))
+            if isinstance(last, HostReply) and not _elsewhere(last):
+                return last, tries
+        if isinstance(last, HostReply) and last.status == _UNAVAILABLE:
+            return last, len(targets)  # the hosts' own reason, with its Retry-After
+        raise (
+            last if isinstance(last, ModelRocketError) else NoCapacity("No host took the request. Try again.")
+        )
+
+    def _try(self, dispatch: _Dispatch, host: Heartbeat, *, last_try: bool) -> HostReply | ModelRocketError:
+        remaining = dispatch.ends - self._clocks.monotonic()
+        if remaining <= 0:
+            raise DeadlineExceeded("The model did not answer in time.")
+        timeout = remaining if last_try else min(remaining, dispatch.patience)
+        headers = {
+            "Content-Type": "application/json",
+            "X-Rocket-Ticket": self._ticket(dispatch, host, remaining),
+        }
+        try:
+            return self._hosts.infer(host, dispatch.inputs, headers=headers, timeout=timeout)
+        except HostUnreachable as error:
+            if error.timed_out and last_try:
+                return DeadlineExceeded("The model did not answer in time.")
+            return DependencyFailed("The host running the model went away. Try again.", retry_after=1)
+
+    def _ticket(self, dispatch: _Dispatch, host: Heartbeat, remaining: float) -> str:
+        return Ticket(
+            request_id=dispatch.call.request_id,
+            tenant=dispatch.version.tenant,
+            version_id=dispatch.version.version_id,
+            boot_id=host.boot_id,
+            deadline_ms=int((self._clocks.unix() + remaining) * 1000),
+        ).sign(self._dispatching.key)
+
+    def _shuffled(self, hosts: Sequence[Heartbeat]) -> Sequence[Heartbeat]:
+        return self._random.sample(hosts, len(hosts))
+
+    def _reachable(self, hosts: Sequence[Heartbeat]) -> tuple[Heartbeat, ...]:
+        """Only addresses inside the configured network, whatever a heartbeat claims."""
+        return tuple(host for host in hosts if _inside(host.address, self._dispatching.network))
+
+
+@dataclass(frozen=True, slots=True)
+class _Dispatch:
+    """One request on its way to hosts. `ends` is on the monotonic clock."""
+
+    call: InferenceCall
+    inputs: bytes
+    version: VersionRecord
+    view: RouteView
+    ends: float
+
+    @property
+    def patience(self) -> float:
+        """How long to wait for a host that may hang while another could answer."""
+        passport = self.version.passport
+        expected = (passport.load_ms + _SILENCE_RUNS * passport.run_ms) / 1000
+        return max(_SILENCE_SECONDS_MIN, expected)
+
+
+class _ReadThroughBudget:
+    """Bounds how often unknown credentials may reach the truth."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._left = float(limits.TOKEN_READ_THROUGH_PER_SECOND)
+        self._at = monotonic()
+
+    def spend(self) -> None:
+        """Raises DependencyFailed when the budget of this moment is used up."""
+        rate = limits.TOKEN_READ_THROUGH_PER_SECOND
+        with self._lock:
+            now = self._monotonic()
+            self._left = min(rate, self._left + (now - self._at) * rate)
+            self._at = now
+            if self._left < 1:
+                raise DependencyFailed("Too many unknown tokens or models at once. Try again shortly.")
+            self._left -= 1
+
+
+def _parse(body: bytes) -> InferenceBody:
+    if len(body) > limits.BODY_BYTES_MAX:
+        raise PayloadTooLarge(
+            f"The body has {len(body)} bytes, {limits.BODY_BYTES_MAX} are allowed. Send fewer rows at once."
+        )
+    try:
+        return msgspec.json.decode(body, type=InferenceBody)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(
+            f'{error}. Expected {{"token": "…", "model": "…", "inputs": {{"modelInput": […]}}}}'
+        ) from error
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"The body is not valid JSON: {error}") from error
+
+
+def _credential(plain: str | None) -> str:
+    if not plain:
+        raise Unauthenticated('Send the model\'s token, as "token" in the body or as Authorization: Bearer.')
+    if not is_well_formed(plain):
+        raise Unauthenticated("This is not a token: it may be cut off or mistyped.")
+    return token_sha256(plain)
+
+
+def _authorised(view: RouteView) -> VersionRecord:
+    """The version to run, if this credential may run it. Foreign and missing look the same."""
+    if view.token is None or view.token.revoked:
+        raise Unauthenticated("This token is not valid.")
+    if view.model is None or view.model.deleted or view.model.tenant != view.token.tenant:
+        raise NotFound("There is no such model.")
+    if view.token.model_id not in (None, view.model.model_id):
+        raise PermissionDenied("This token is for another model.")
+    if view.model.active is None:
+        raise Conflict(
+            "No version of this model is ready. Its versions say why: GET /v1/models/{id}/versions"
+        )
+    return view.model.active
+
+
+def _elsewhere(reply: HostReply) -> bool:
+    """Whether another host may do better than this answer."""
+    return reply.status in (_MISDIRECTED, _UNAVAILABLE)
+
+
+def _inside(address: str, network: Network) -> bool:
+    try:
+        return ip_address(address) in network
+    except ValueError:
+        return False

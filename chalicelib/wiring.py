@@ -1,0 +1,99 @@
+"""The one place where the control plane is put together."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Final
+
+from chalicelib.adapters.hosts import HttpHostCalls
+from chalicelib.adapters.mongo import MongoStore
+from chalicelib.adapters.s3 import S3Objects
+from chalicelib.auth import Auth
+from chalicelib.contract import limits
+from chalicelib.contract.hotstate import HotState
+from chalicelib.coordinator.planner import Policy
+from chalicelib.models import Models
+from chalicelib.reconciler import Loop, Reconciler
+from chalicelib.routing import Clocks, Dispatching, Router
+from chalicelib.settings import Settings
+from chalicelib.uploads import Uploads
+
+_REDIS_SECONDS_MAX: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    """Every use case, ready to call."""
+
+    settings: Settings
+    store: MongoStore
+    hot: HotState
+    objects: S3Objects
+    auth: Auth
+    uploads: Uploads
+    models: Models
+    router: Router
+    reconciler: Reconciler
+
+
+@lru_cache(maxsize=1)
+def control_plane() -> ControlPlane:
+    """This process's own, from its environment. No connection is made before first use."""
+    return build(os.environ)
+
+
+def build(environ: Mapping[str, str]) -> ControlPlane:
+    """Raises InvalidSettings."""
+    settings = Settings.from_env(environ)
+    store = MongoStore(settings.mongo_url, database=settings.mongo_database)
+    hot = HotState.connect(settings.redis_url, timeout_seconds=_REDIS_SECONDS_MAX)
+    objects = S3Objects(settings.s3_bucket, endpoint_url=settings.s3_endpoint_url)
+    uploads = Uploads(store=store, objects=objects, hot=hot, now=_now, new_id=new_id)
+    return ControlPlane(
+        settings=settings,
+        store=store,
+        hot=hot,
+        objects=objects,
+        auth=Auth(store=store, hot=hot, now=_now, new_id=new_id),
+        uploads=uploads,
+        models=Models(store=store),
+        router=Router(
+            store=store,
+            hot=hot,
+            hosts=HttpHostCalls(),
+            clocks=Clocks(monotonic=time.monotonic, unix=time.time),
+            dispatching=Dispatching(key=settings.dispatch_key, network=settings.host_network),
+            generator=random.Random(),
+        ),
+        reconciler=Reconciler(
+            store=store,
+            hot=hot,
+            uploads=uploads,
+            policy=Policy(
+                replicas_per_model=limits.REPLICAS_PER_MODEL, host_dead_seconds=limits.HOST_DEAD_SECONDS
+            ),
+            loop=Loop(
+                tick_seconds=settings.tick_seconds,
+                loop_seconds=settings.loop_seconds,
+                monotonic=time.monotonic,
+                wait=time.sleep,
+            ),
+        ),
+    )
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def _now() -> datetime:
+    """Whole milliseconds: that is what MongoDB keeps."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)

@@ -1,0 +1,81 @@
+"""Fixtures over the real servers: started once, emptied for every test."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
+
+import pytest
+import redis
+from hypothesis import settings
+
+from chalicelib.auth import Principal
+from chalicelib.contract.hotstate import HotState
+from chalicelib.contract.tokens import new_token
+from chalicelib.wiring import ControlPlane, build
+from infra.local.embedded import EmbeddedServers, embedded_servers
+
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.register_profile("long", deadline=None, max_examples=2_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServers]:
+    """Valkey, the MongoDB-compatible server and S3, for the whole run."""
+    home: Path = tmp_path_factory.mktemp("servers")
+    with embedded_servers(home) as running:
+        yield running
+
+
+@pytest.fixture
+def raw_redis(servers: EmbeddedServers) -> Any:
+    """An emptied Redis, seen with every right."""
+    client = redis.Redis.from_url(servers.connections.redis_urls["stack"])
+    client.flushall()
+    return client
+
+
+@pytest.fixture
+def hot(servers: EmbeddedServers, raw_redis: Any) -> HotState:
+    return HotState.connect(servers.connections.redis_urls["coordinator"], timeout_seconds=5)
+
+
+@pytest.fixture
+def plane(servers: EmbeddedServers, raw_redis: Any) -> ControlPlane:
+    """A control plane on a database of its own."""
+    environ = {
+        **servers.connections.control_plane("coordinator"),
+        "MODELROCKET_MONGO_URL": servers.connections.mongo_stack_url,
+        "MODELROCKET_MONGO_DATABASE": f"test_{uuid.uuid4().hex}",
+        "MODELROCKET_DISPATCH_KEY": "5a" * 32,
+        "MODELROCKET_PUBLIC_URL": "http://127.0.0.1:5000",
+        "MODELROCKET_HOST_NETWORK": "127.0.0.0/8",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        built = build(environ)
+    built.store.create_indexes()
+    return built
+
+
+@pytest.fixture
+def alice(plane: ControlPlane) -> Principal:
+    return account(plane, "alice")
+
+
+@pytest.fixture
+def mallory(plane: ControlPlane) -> Principal:
+    return account(plane, "mallory")
+
+
+def account(plane: ControlPlane, name: str) -> Principal:
+    key = new_token()
+    plane.auth.ensure_api_key(name, key)
+    return plane.auth.principal(f"Bearer {key}")

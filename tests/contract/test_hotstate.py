@@ -1,0 +1,172 @@
+"""What the hot state must do, whatever Redis it is given."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+import pytest
+
+from chalicelib.contract.errors import DependencyFailed
+from chalicelib.contract.hotstate import HotState
+from chalicelib.contract.messages import (
+    ModelRecord,
+    PrepareJob,
+    PrepareResult,
+    PrepareStage,
+    Replica,
+    ReplicaState,
+    TokenKind,
+    TokenRecord,
+    VersionRecord,
+)
+from tests.support.uploads import PASSPORT, SIGNATURE
+from tests.unit.test_choice import host
+
+VERSION = VersionRecord("v1", "m1", "alice", 1, "00" * 32, 10, "models/v1", SIGNATURE, PASSPORT)
+JOB = PrepareJob("v1", "m1", "alice", 1, "00" * 32, 10, "models/v1")
+
+
+def token(revision: int, *, revoked: bool = False) -> TokenRecord:
+    return TokenRecord(tenant="alice", kind=TokenKind.MODEL_TOKEN, revision=revision, revoked=revoked)
+
+
+def model(revision: int, active: VersionRecord | None = VERSION) -> ModelRecord:
+    return ModelRecord(model_id="m1", tenant="alice", revision=revision, active=active)
+
+
+def test_one_round_trip_shows_all_that_routing_needs(hot: HotState) -> None:
+    hot.put_token("sha", token(1))
+    hot.put_model(model(1))
+    hot.beat(host("a"))
+    hot.put_replica("m1", "v1", Replica("a", "boot-a", ReplicaState.READY))
+    view = hot.route("sha", "m1")
+    assert (view.token, view.model) == (token(1), model(1))
+    assert [msgspec.structs.replace(one, at=0) for one in view.hosts] == [
+        msgspec.structs.replace(host("a"), at=0)
+    ]
+    assert 0 <= view.now - view.hosts[0].at < 60
+    assert view.replicas == (("v1", Replica("a", "boot-a", ReplicaState.READY)),)
+
+
+def test_what_is_not_there_reads_as_none(hot: HotState) -> None:
+    view = hot.route("nothing", "nothing")
+    assert (view.token, view.model, view.hosts, view.replicas) == (None, None, (), ())
+
+
+def test_f16_an_older_record_never_overwrites_a_newer_one(hot: HotState) -> None:
+    hot.put_token("sha", token(2, revoked=True))
+    hot.put_token("sha", token(1))
+    hot.put_model(model(5))
+    hot.put_models([model(4, active=None), model(5, active=None)])
+    view = hot.route("sha", "m1")
+    assert view.token == token(2, revoked=True)
+    assert view.model == model(5)
+
+
+@pytest.mark.parametrize("junk", [b"", b"junk", b"{}", b"[1]", b'{"revision": "x"}', b"\xff\xfe", b"null"])
+def test_f07_a_corrupt_value_reads_as_a_miss_and_is_replaced(
+    hot: HotState, raw_redis: Any, junk: bytes
+) -> None:
+    for key in ("mr:token:sha", "mr:model:m1", "mr:version:v1"):
+        raw_redis.set(key, junk)
+    raw_redis.hset("mr:hosts", "a", junk)
+    raw_redis.hset("mr:hosts", "b", b"soon|" + junk)
+    raw_redis.hset("mr:replicas:m1", junk, junk)
+    view = hot.route("sha", "m1")
+    assert (view.token, view.model, view.hosts, view.replicas) == (None, None, (), ())
+    assert hot.version("v1") is None
+    hot.put_token("sha", token(1))
+    hot.put_model(model(1))
+    view = hot.route("sha", "m1")
+    assert (view.token, view.model) == (token(1), model(1))
+
+
+def test_a_host_learns_its_assignments_and_that_it_was_forgotten(hot: HotState, raw_redis: Any) -> None:
+    assert not hot.beat(host("a")).known
+    hot.assign("a", ["v1", "v2"])
+    hot.assign("a", ["v2", "v3"])
+    reply = hot.beat(host("a"))
+    assert reply.known
+    assert reply.assignments == {"v2", "v3"}
+    raw_redis.flushall()
+    assert not hot.beat(host("a")).known
+
+
+def test_a_forgotten_host_leaves_nothing(hot: HotState, raw_redis: Any) -> None:
+    hot.beat(host("a"))
+    hot.assign("a", ["v1"])
+    hot.forget_host("a")
+    assert raw_redis.keys("*") == []
+
+
+def test_replicas_of_a_model_come_and_go(hot: HotState) -> None:
+    loading = Replica("a", "boot", ReplicaState.LOADING)
+    hot.put_replicas([("m1", "v1", loading), ("m1", "v2", loading), ("m2", "v3", loading)])
+    hot.put_replica("m1", "v1", Replica("a", "boot", ReplicaState.READY))
+    hot.drop_replicas("m1", [("v2", "a")])
+    hot.drop_replicas("m1", [])
+    assert hot.replicas("m1") == (("v1", Replica("a", "boot", ReplicaState.READY)),)
+
+
+def test_one_job_per_version_and_one_taker_per_job(hot: HotState) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(lambda _: hot.enqueue(JOB), range(8))) == 1
+        taken = list(pool.map(lambda name: hot.take_job(f"host-{name}", wait_ms=50), range(8)))
+    assert [claimed.job for claimed in taken if claimed] == [JOB]
+    assert hot.stage("v1") is PrepareStage.QUEUED
+
+
+def test_a_finished_job_hands_its_result_over(hot: HotState) -> None:
+    hot.enqueue(JOB)
+    claimed = hot.take_job("a", wait_ms=50)
+    assert claimed
+    hot.keep_job("a", claimed.entry_id, version_id="v1", stage=PrepareStage.LOADING)
+    assert hot.stage("v1") is PrepareStage.LOADING
+    result = PrepareResult("v1", "a", signature=SIGNATURE, passport=PASSPORT)
+    hot.finish_job(claimed.entry_id, result)
+    [(entry_id, found)] = hot.results(count=10)
+    assert found == result
+    assert not hot.enqueue(JOB), "while the result waits to be recorded nobody prepares it again"
+    hot.drop_result(entry_id, version_id="v1")
+    assert hot.results(count=10) == ()
+    assert hot.enqueue(JOB)
+
+
+def test_a_dead_hosts_job_goes_to_another(hot: HotState, monkeypatch: pytest.MonkeyPatch) -> None:
+    from chalicelib.contract import limits
+
+    hot.enqueue(JOB)
+    first = hot.take_job("dies", wait_ms=50)
+    assert first
+    assert first.deliveries == 1
+    assert hot.take_job("lives", wait_ms=50) is None
+    monkeypatch.setattr(limits, "PREPARE_CLAIM_SECONDS", 0.0)
+    second = hot.take_job("lives", wait_ms=50)
+    assert second
+    assert (second.job, second.entry_id, second.deliveries) == (JOB, first.entry_id, 2)
+
+
+def test_a_job_that_does_not_decode_is_dropped(hot: HotState, raw_redis: Any) -> None:
+    raw_redis.xadd("mr:prepare", {"job": b"junk"})
+    raw_redis.xadd("mr:prepare", {"other": b"junk"})
+    assert hot.take_job("a", wait_ms=50) is None
+    assert hot.take_job("a", wait_ms=50) is None
+    assert raw_redis.xlen("mr:prepare") == 0
+
+
+def test_f02_scripts_survive_a_flush_and_a_script_flush(hot: HotState, raw_redis: Any) -> None:
+    hot.beat(host("a"))
+    raw_redis.flushall()
+    raw_redis.script_flush()
+    assert not hot.beat(host("a")).known
+    hot.put_models([model(1)])
+    assert hot.route("sha", "m1").model == model(1)
+
+
+def test_f01_a_redis_that_is_away_is_a_retryable_error() -> None:
+    away = HotState.connect("redis://127.0.0.1:9/0", timeout_seconds=0.2)
+    with pytest.raises(DependencyFailed) as raised:
+        away.route("sha", "m1")
+    assert raised.value.retryable

@@ -1,0 +1,111 @@
+"""What the object store must do, whatever S3 it is given."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+
+import httpx
+import pytest
+
+from chalicelib.adapters.s3 import S3Objects
+from chalicelib.contract.errors import Conflict, DependencyFailed
+from chalicelib.ports import UploadPart
+from chalicelib.wiring import ControlPlane
+
+DATA = b"the bytes of a model" * 1_000
+SHA256 = hashlib.sha256(DATA).hexdigest()
+
+
+@pytest.fixture
+def objects(plane: ControlPlane) -> S3Objects:
+    return plane.objects
+
+
+@pytest.fixture
+def key() -> str:
+    return f"staging/{uuid.uuid4()}"
+
+
+def put(part: UploadPart, data: bytes, **changed: str) -> httpx.Response:
+    headers = {name: value for name, value in part.headers.items() if name != "Content-Length"}
+    return httpx.put(part.url, content=data, headers={**headers, **changed})
+
+
+def test_exactly_the_announced_bytes_can_be_stored(objects: S3Objects, key: str) -> None:
+    [part] = objects.presign_upload(key, size=len(DATA), sha256=SHA256)
+    assert objects.stored(key) is None
+    assert httpx.put(part.url, content=DATA, headers=part.headers).status_code == 200
+    stored = objects.stored(key)
+    assert stored
+    assert (stored.bytes, stored.sha256) == (len(DATA), SHA256)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"X" + DATA[1:], id="one byte differs"),
+        pytest.param(DATA[:-1], id="cut off"),
+        pytest.param(DATA + b"X", id="run on"),
+        pytest.param(b"", id="empty"),
+    ],
+)
+def test_other_bytes_are_refused_by_the_store_itself(objects: S3Objects, key: str, data: bytes) -> None:
+    [part] = objects.presign_upload(key, size=len(DATA), sha256=SHA256)
+    assert put(part, data).status_code >= 400
+    assert objects.stored(key) is None
+
+
+def test_another_hash_cannot_be_slipped_in(objects: S3Objects, key: str) -> None:
+    import base64
+
+    [part] = objects.presign_upload(key, size=len(DATA), sha256=SHA256)
+    other = b"Y" * len(DATA)
+    checksum = base64.b64encode(hashlib.sha256(other).digest()).decode()
+    reply = put(part, other, **{"x-amz-checksum-sha256": checksum})
+    assert reply.status_code == 403
+    assert objects.stored(key) is None
+
+
+def test_the_grant_is_for_this_key_and_method_only(objects: S3Objects, key: str) -> None:
+    [part] = objects.presign_upload(key, size=len(DATA), sha256=SHA256)
+    elsewhere = part.url.replace(key, f"staging/{uuid.uuid4()}")
+    assert httpx.put(elsewhere, content=DATA, headers=part.headers).status_code == 403
+    assert httpx.get(part.url).status_code == 403
+    assert httpx.put(part.url.partition("?")[0], content=DATA).status_code == 403
+
+
+def test_a_checked_upload_is_kept_as_it_was_checked(objects: S3Objects, key: str) -> None:
+    [part] = objects.presign_upload(key, size=len(DATA), sha256=SHA256)
+    put(part, DATA)
+    checked = objects.stored(key)
+    assert checked
+    kept = f"models/{uuid.uuid4()}"
+    objects.keep(checked, kept)
+    objects.delete(key)
+    objects.delete(key)
+    again = objects.stored(kept)
+    assert again
+    assert (again.bytes, objects.stored(key)) == (len(DATA), None)
+
+
+def test_an_upload_that_changed_after_the_check_is_not_kept(objects: S3Objects, key: str) -> None:
+    [part] = objects.presign_upload(key, size=len(DATA), sha256=SHA256)
+    put(part, DATA)
+    checked = objects.stored(key)
+    assert checked
+    other = b"Z" * len(DATA)
+    [second] = objects.presign_upload(key, size=len(other), sha256=hashlib.sha256(other).hexdigest())
+    assert put(second, other).status_code == 200
+    kept = f"models/{uuid.uuid4()}"
+    with pytest.raises(Conflict):
+        objects.keep(checked, kept)
+    assert objects.stored(kept) is None
+
+
+def test_f18_a_store_that_is_away_is_a_retryable_error(plane: ControlPlane) -> None:
+    away = S3Objects("bucket", endpoint_url="http://127.0.0.1:9")
+    with pytest.raises(DependencyFailed) as raised:
+        away.stored("key")
+    assert raised.value.retryable
+    assert "bucket" not in raised.value.message

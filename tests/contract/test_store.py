@@ -1,0 +1,171 @@
+"""What the store must do, whatever MongoDB it is given."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from chalicelib.adapters.mongo import MongoStore
+from chalicelib.contract.errors import DependencyFailed
+from chalicelib.contract.messages import TokenKind
+from chalicelib.records import Account, Model, Token, Version, VersionState, activated
+from chalicelib.wiring import ControlPlane
+from tests.support.uploads import PASSPORT, SIGNATURE
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(plane: ControlPlane) -> MongoStore:
+    return plane.store
+
+
+def model(name: str = "digits", *, tenant: str = "alice", model_id: str = "m1") -> Model:
+    return Model(id=model_id, tenant=tenant, name=name, created_at=NOW)
+
+
+def version(number: int = 1, *, version_id: str = "v1", tenant: str = "alice") -> Version:
+    return Version(
+        id=version_id,
+        model_id="m1",
+        tenant=tenant,
+        number=number,
+        state=VersionState.UPLOADING,
+        created_at=NOW,
+        bytes=2**31,
+        sha256="00" * 32,
+        framework="test",
+        staging_key=f"staging/{version_id}",
+        object_key=f"models/{version_id}",
+    )
+
+
+def token(sha256: str, *, tenant: str = "alice", model_id: str | None = None) -> Token:
+    return Token(
+        id=sha256,
+        sha256=sha256,
+        tenant=tenant,
+        kind=TokenKind.MODEL_TOKEN,
+        name="",
+        hint="mr_…",
+        created_at=NOW,
+        model_id=model_id,
+    )
+
+
+def test_what_is_written_is_read_back_whole(store: MongoStore) -> None:
+    assert store.ensure_model(model()) == model()
+    assert store.add_version(version())
+    assert store.version("alice", "m1", 1) == version()
+    assert store.any_version("v1") == version()
+
+
+def test_the_first_account_of_a_name_stays(store: MongoStore) -> None:
+    first = store.ensure_account(Account(id="1", name="alice", created_at=NOW))
+    assert store.ensure_account(Account(id="2", name="alice", created_at=NOW)) == first
+
+
+def test_two_tenants_may_use_the_same_name(store: MongoStore) -> None:
+    assert store.ensure_model(model()).id == "m1"
+    assert store.ensure_model(model(model_id="m2")).id == "m1"
+    assert store.ensure_model(model(tenant="bob", model_id="m3")).id == "m3"
+
+
+def test_a_tenant_sees_nothing_of_another(store: MongoStore) -> None:
+    store.ensure_model(model())
+    store.add_version(version())
+    assert store.model("bob", "m1") is None
+    assert store.models("bob", "", 10) == ()
+    assert store.version("bob", "m1", 1) is None
+    assert store.versions("bob", "m1", 0, 10) == ()
+    assert store.last_number("bob", "m1") == 0
+
+
+def test_of_many_uploads_at_once_each_gets_its_own_number(store: MongoStore) -> None:
+    store.ensure_model(model())
+
+    def add(attempt: int) -> bool:
+        return store.add_version(version(1 + attempt % 5, version_id=f"v{attempt}"))
+
+    with ThreadPoolExecutor(10) as pool:
+        assert sum(pool.map(add, range(50))) == 5
+    assert store.last_number("alice", "m1") == 5
+
+
+def test_a_state_changes_once_and_only_forwards(store: MongoStore) -> None:
+    store.add_version(version())
+    assert not store.finish_ready("v1", SIGNATURE, PASSPORT)
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(lambda _: store.start_preparing("v1"), range(8))) == 1
+    assert store.finish_ready("v1", SIGNATURE, PASSPORT)
+    assert not store.finish_failed("v1", state=VersionState.PREPARING, reason="late")
+    ready = store.any_version("v1")
+    assert ready == msgspec.structs.replace(
+        version(), state=VersionState.READY, signature=SIGNATURE, passport=PASSPORT
+    )
+
+
+def test_a_move_that_the_states_do_not_know_is_a_defect(store: MongoStore) -> None:
+    with pytest.raises(ValueError, match="cannot go from ready to failed"):
+        store.finish_failed("v1", state=VersionState.READY, reason="")
+
+
+def test_traffic_moves_only_from_the_revision_seen(store: MongoStore) -> None:
+    seen = store.ensure_model(model())
+    assert store.activate(seen, version(1))
+    assert not store.activate(seen, version(2))
+    assert store.model("alice", "m1") == activated(seen, version(1))
+
+
+def test_versions_are_found_by_state_oldest_first(store: MongoStore) -> None:
+    for number in (3, 1, 2):
+        minute = NOW.replace(minute=number)
+        store.add_version(
+            msgspec.structs.replace(version(number, version_id=f"v{number}"), created_at=minute)
+        )
+    found = store.versions_in(VersionState.UPLOADING, activation_pending=True, limit=2)
+    assert [one.number for one in found] == [1, 2]
+    assert store.versions_in(VersionState.READY, activation_pending=True, limit=2) == ()
+
+
+def test_pages_go_through_everything_once(store: MongoStore) -> None:
+    hashes = [f"{number:064x}" for number in range(25)]
+    for sha256 in hashes:
+        assert store.add_token(token(sha256))
+    assert not store.add_token(token(hashes[0]))
+    seen: list[str] = []
+    while page := store.tokens_page(seen[-1] if seen else "", 10):
+        seen += [one.sha256 for one in page]
+    assert seen == hashes
+
+
+def test_tokens_are_counted_per_model(store: MongoStore) -> None:
+    store.add_token(token("a", model_id="m1"))
+    store.add_token(token("b", model_id="m2"))
+    store.add_token(token("c", tenant="bob", model_id="m1"))
+    assert store.count_tokens("alice", "m1") == 1
+
+
+def test_a_document_that_does_not_fit_reads_as_absent(store: MongoStore) -> None:
+    store.ensure_model(model())
+    store._models.update_one({"_id": "m1"}, {"$set": {"revision": "many"}})
+    assert store.model("alice", "m1") is None
+    assert store.models_page("", 10) == ()
+
+
+def test_every_acknowledged_write_is_a_majority_write_on_disk(store: MongoStore) -> None:
+    """F14: no collection the store writes to is weaker."""
+    for collection in (store._accounts, store._tokens, store._models, store._versions):
+        assert collection.write_concern.document == {"w": "majority", "j": True}
+
+
+def test_f11_a_database_that_is_away_is_a_retryable_error() -> None:
+    away = MongoStore("mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=200&timeoutMS=200", database="x")
+    away._database.client.close()
+    with pytest.raises(DependencyFailed) as raised:
+        away.token("00")
+    assert raised.value.retryable
+    assert "127.0.0.1" not in raised.value.message
