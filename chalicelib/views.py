@@ -12,7 +12,7 @@ from chalicelib.auth import IssuedToken
 from chalicelib.contract import limits
 from chalicelib.contract.messages import PrepareStage, to_plain
 from chalicelib.http import Headers
-from chalicelib.records import Model, Version
+from chalicelib.records import Model, Version, VersionState
 from chalicelib.routing import InferenceAnswer
 from chalicelib.settings import Settings
 from chalicelib.uploads import BegunUpload
@@ -67,6 +67,7 @@ def version(shown: Version, owner: Model, *, stage: PrepareStage | None) -> dict
         "state": shown.state,
         "stage": stage,
         "active": owner.active_version == shown.number,
+        "activating": shown.state is VersionState.READY and shown.activation_pending,
         "reason": shown.reason,
         "bytes": shown.bytes,
         "sha256": shown.sha256,

@@ -1,0 +1,346 @@
+"""The line that deploys a model, and the calls around it.
+
+upload   convert → verify → POST /v1/models → PUT parts to the store → complete → wait until ready → token
+predict  numpy → POST /inference → numpy
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from platform import python_version
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+import httpx
+import numpy as np
+
+from modelrocket import config, display, tensors
+from modelrocket.api import Api, Budget, Call, Clock
+from modelrocket.errors import ConfigurationError, PreparationFailed, Timeout
+from modelrocket.tensors import Array, TensorSpec
+from modelrocket.transfer import put_parts
+
+if TYPE_CHECKING:
+    from modelrocket.convert import Converted
+
+INPUT = "modelInput"
+WAIT_SECONDS = 300.0
+PREDICT_SECONDS = 60.0
+CALL_SECONDS = 30.0
+POLL_SECONDS = 0.2
+POLL_SECONDS_MAX = 2.0
+
+Answer: TypeAlias = Array | dict[str, Array]
+
+_STAGES = {
+    None: "Preparing",
+    "queued": "Waiting for a host to prepare it",
+    "downloading": "Preparing: the host fetches it",
+    "validating": "Preparing: the host validates it",
+    "loading": "Preparing: the host loads it",
+    "measuring": "Preparing: the host measures it",
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as the server lists it; `active` is the number of the version that answers."""
+
+    id: str
+    name: str
+    active: int | None
+    created_at: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A version that is live. `token` is there only when this upload created it; it is shown once."""
+
+    model_id: str
+    name: str
+    version: int
+    token: str | None
+    url: str
+    endpoint: str
+    outputs: tuple[TensorSpec, ...] = field(default=(), repr=False)
+    client: Client | None = field(default=None, repr=False, compare=False)
+
+    def predict(self, inputs: Any, *, token: str | None = None) -> Answer:
+        """Ask the deployed model. An array or nested lists for a single input, a dict for several by name.
+
+        Gives the output as an array, several outputs as a dict of arrays. `token` is needed where this
+        deployment has none of its own. Raises `ApiError`, `ConnectionFailed` or `Timeout`.
+        """
+        token = token or self.token
+        if token is None:
+            raise ConfigurationError(
+                f"{self.name} was deployed before, and its token was shown then. "
+                f"Pass it: predict(…, token=…), or make another: "
+                f'modelrocket.Client().create_token("{self.model_id}")'
+            )
+        client = self.client or Client(self.endpoint)
+        dtypes = {spec.name: spec.dtype for spec in self.outputs}
+        return _answer(client.ask_model(self.model_id, inputs, token=token), dtypes)
+
+    def __repr__(self) -> str:
+        token = None if self.token is None else f"{self.token[:6]}…"
+        return (
+            f"Deployment(name={self.name!r}, model_id={self.model_id!r}, version={self.version}, "
+            f"token={token!r}, url={self.url!r})"
+        )
+
+
+class Client:
+    """One ModelRocket endpoint.
+
+    Endpoint and API key come from the arguments, else MODELROCKET_ENDPOINT and MODELROCKET_API_KEY, else the
+    user's configuration file. `predict` needs no API key. `transport` and `clock` are for tests.
+    """
+
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        api_key: str | None = None,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.endpoint = config.find_endpoint(endpoint)
+        self._api_key = api_key
+        self._clock = clock or Clock()
+        self._api = Api(self.endpoint, transport=transport, clock=self._clock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._api.http.close()
+
+    def upload(
+        self,
+        model: object,
+        model_name: str,
+        input_type: object = None,
+        input_shape: tuple[int | None, ...] | None = None,
+        *,
+        wait_seconds: float = WAIT_SECONDS,
+        progress: bool = True,
+    ) -> Deployment:
+        """Deploy a trained model and wait until it answers.
+
+        `model` is a scikit-learn estimator, a PyTorch module, an onnx.ModelProto or an .onnx file's path.
+        `input_type` and `input_shape` describe a batch, e.g. `np.float32, (None, 64)`; an ONNX model knows
+        its own. The same name again deploys a new version of the same model: address and tokens stay.
+        `wait_seconds` bounds all that follows conversion. `progress=False` prints nothing at all.
+
+        Raises `ConversionError`, `ApiError`, `UploadFailed`, `PreparationFailed`, `Timeout`,
+        `ConnectionFailed` or `ConfigurationError`.
+        """
+        from modelrocket.convert import convert
+
+        config.find_api_key(self.endpoint, self._api_key)
+        with display.shown_display() if progress else display.silent_display() as shown:
+            shown.step("Converting the model and comparing it with the original")
+            converted = convert(model, input_type, input_shape)
+            deployment, created = self._deploy(converted, model_name, shown, wait_seconds)
+            shown.result(_result(deployment, converted, created=created))
+        return deployment
+
+    def models(self) -> tuple[Model, ...]:
+        """Every model of this account."""
+        found: list[Model] = []
+        following = ""
+        while True:
+            page = self._manage("GET", f"/v1/models?after={following}" if following else "/v1/models")
+            found += [_model(item) for item in page["models"]]
+            following = page.get("next")
+            if not following:
+                return tuple(found)
+
+    def model(self, model_id: str) -> Model:
+        """One model. Raises `NotFound`."""
+        return _model(self._manage("GET", f"/v1/models/{model_id}"))
+
+    def create_token(self, model_id: str) -> str:
+        """A further token for a model; the ones before keep working. The server shows it only now."""
+        return str(self._manage("POST", f"/v1/models/{model_id}/tokens", {})["token"])
+
+    def predict(self, model_id: str, inputs: Any, *, token: str) -> Answer:
+        """Ask a deployed model; see `Deployment.predict`."""
+        return _answer(self.ask_model(model_id, inputs, token=token), {})
+
+    def ask_model(self, model_id: str, inputs: Any, *, token: str) -> Mapping[str, Any]:
+        """The model's outputs by name, as plain JSON values."""
+        named = inputs if isinstance(inputs, Mapping) else {INPUT: inputs}
+        body = {"model": model_id, "inputs": {name: _encoded(value) for name, value in named.items()}}
+        call = Call("POST", "/inference", body, bearer=token)
+        result: Mapping[str, Any] = self._api.ask(call, Budget(PREDICT_SECONDS, self._clock))["result"]
+        return result
+
+    def _deploy(
+        self, converted: Converted, name: str, shown: display.Display, wait_seconds: float
+    ) -> tuple[Deployment, bool]:
+        budget = Budget(wait_seconds, self._clock)
+        model = converted.model
+        begun = self._manage("POST", "/v1/models", _announcement(converted, name), budget=budget)
+        model_id, number = begun["model"]["id"], begun["version"]["number"]
+        version_path = f"/v1/models/{model_id}/versions/{number}"
+
+        shown.step(f"Uploading {_size(len(model))}")
+        put_parts(
+            self._api,
+            model,
+            begun["upload"]["parts"],
+            budget=budget,
+            sent=lambda done: shown.bytes_sent(done, total=len(model)),
+        )
+        self._manage("POST", f"{version_path}/complete", {}, budget=budget, repeatable=True)
+        version = self._wait_until_active(version_path, name, shown, budget)
+        deployment = Deployment(
+            model_id=model_id,
+            name=name,
+            version=number,
+            token=None if begun["model"]["tokens"] else self.create_token(model_id),
+            url=self.model(model_id).url,
+            endpoint=self.endpoint,
+            outputs=_outputs(version),
+            client=self,
+        )
+        return deployment, bool(begun["model"]["created"])
+
+    def _wait_until_active(
+        self, path: str, name: str, shown: display.Display, budget: Budget
+    ) -> Mapping[str, Any]:
+        pause = POLL_SECONDS
+        while True:
+            version: Mapping[str, Any] = self._manage("GET", path, budget=budget)
+            state, stage = version["state"], version["stage"]
+            if state == "failed":
+                reason = version["reason"] or "the server gave no reason"
+                raise PreparationFailed(
+                    f"{name} version {version['number']} is not deployed: {reason}", reason=reason
+                )
+            if state == "ready" and not version["activating"]:
+                return version  # it answers, or a newer version of the same model does already
+            shown.step(_STAGES.get(stage, f"Preparing: {stage}"))
+            if not budget.wait(pause):
+                raise Timeout(
+                    f"{name} version {version['number']} is still {state}{f' ({stage})' if stage else ''} "
+                    f"after {budget.seconds:.0f} s. The server goes on; wait longer with wait_seconds=…"
+                )
+            pause = min(pause * 1.5, POLL_SECONDS_MAX)
+
+    def _manage(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        budget: Budget | None = None,
+        repeatable: bool | None = None,
+    ) -> Any:
+        key = config.find_api_key(self.endpoint, self._api_key)
+        if repeatable is None:
+            repeatable = method == "GET"
+        call = Call(method, path, body, repeatable=repeatable, bearer=key)
+        return self._api.ask(call, budget or Budget(CALL_SECONDS, self._clock))
+
+
+def upload(
+    model: object,
+    model_name: str,
+    input_type: object = None,
+    input_shape: tuple[int | None, ...] | None = None,
+    *,
+    wait_seconds: float = WAIT_SECONDS,
+    progress: bool = True,
+) -> Deployment:
+    """Deploy a trained model and wait until it answers; see `Client.upload`."""
+    return Client().upload(
+        model, model_name, input_type, input_shape, wait_seconds=wait_seconds, progress=progress
+    )
+
+
+def _announcement(converted: Converted, name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "bytes": len(converted.model),
+        "sha256": hashlib.sha256(converted.model).hexdigest(),
+        "framework": converted.framework,
+        "producer": {**converted.producer, "python": python_version()},
+    }
+
+
+def _result(deployment: Deployment, converted: Converted, *, created: bool) -> display.Shown:
+    agreement = converted.agreement
+    checked = "onnxruntime loads and runs it"
+    if agreement is not None:
+        checked = (
+            f"answers like the original on {agreement.rows} generated rows "
+            f"(largest difference {agreement.difference:.1e})"
+        )
+    return display.Shown(
+        name=deployment.name,
+        version=deployment.version,
+        created=created,
+        model_id=deployment.model_id,
+        token=deployment.token,
+        url=deployment.url,
+        checked=checked,
+    )
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.1f} kB"  # noqa: PLR2004
+
+
+def _model(item: Mapping[str, Any]) -> Model:
+    return Model(
+        id=item["id"],
+        name=item["name"],
+        active=item["active"],
+        created_at=item["created_at"],
+        url=item["url"],
+    )
+
+
+def _outputs(version: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
+    signature = version.get("signature") or {"outputs": []}
+    return tuple(TensorSpec(o["name"], o["dtype"], tuple(o["shape"])) for o in signature["outputs"])
+
+
+def _encoded(value: Any) -> object:
+    """Lists go as they are; anything that numpy understands goes as an array."""
+    return value if isinstance(value, (list, str)) else tensors.encode(np.asarray(value))
+
+
+def _answer(result: Mapping[str, Any], dtypes: Mapping[str, str]) -> Answer:
+    arrays = {name: _decoded(name, value, dtypes.get(name)) for name, value in result.items()}
+    return next(iter(arrays.values())) if len(arrays) == 1 else arrays
+
+
+def _decoded(name: str, value: Any, dtype: str | None) -> Array:
+    """By the signature's dtype and the lists' own depth; without a signature, numpy's reading of them."""
+    if dtype is not None:
+        return tensors.decode(value, TensorSpec(name, dtype, (None,) * _depth(value)))
+    array = np.asarray(value)
+    if array.dtype != object:
+        return array
+    try:
+        return array.astype(np.float64)  # numbers with nulls among them, which are NaN
+    except (TypeError, ValueError):
+        return array
+
+
+def _depth(value: Any) -> int:
+    depth = 0
+    while isinstance(value, list):
+        depth += 1
+        value = value[0] if value else None
+    return depth

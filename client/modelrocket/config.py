@@ -1,0 +1,123 @@
+"""Which endpoint, and with which API key: explicit argument, then environment, then the user's file.
+
+The file is `$MODELROCKET_CONFIG`, else `$XDG_CONFIG_HOME/modelrocket/config.json`, else
+`~/.config/modelrocket/config.json`, readable by its owner alone:
+`{"default_endpoint": url, "api_keys": {url: key}}`. The environment is read here and nowhere else.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from modelrocket.errors import ConfigurationError
+
+ENDPOINT_VARIABLE = "MODELROCKET_ENDPOINT"
+API_KEY_VARIABLE = "MODELROCKET_API_KEY"
+FILE_VARIABLE = "MODELROCKET_CONFIG"
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the file says; a file that is not there says nothing."""
+
+    default_endpoint: str | None = None
+    api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def find_endpoint(explicit: str | None = None, *, environ: Mapping[str, str] | None = None) -> str:
+    """The endpoint to use, without a trailing slash. Raises `ConfigurationError` that says how to set one."""
+    environ = _environ(environ)
+    endpoint = explicit or environ.get(ENDPOINT_VARIABLE) or read(config_path(environ)).default_endpoint
+    if not endpoint:
+        raise ConfigurationError(
+            "No endpoint is known. Start a local ModelRocket with `make up`, or set "
+            f'{ENDPOINT_VARIABLE}, or pass endpoint="https://…".'
+        )
+    if not endpoint.startswith(("http://", "https://")):
+        raise ConfigurationError(f"The endpoint must start with http:// or https://, got {endpoint!r}.")
+    return _normalised(endpoint)
+
+
+def find_api_key(
+    endpoint: str, explicit: str | None = None, *, environ: Mapping[str, str] | None = None
+) -> str:
+    """The API key for an endpoint. Raises `ConfigurationError` that says how to set one."""
+    environ = _environ(environ)
+    path = config_path(environ)
+    key = explicit or environ.get(API_KEY_VARIABLE) or read(path).api_keys.get(_normalised(endpoint))
+    if not key:
+        raise ConfigurationError(
+            f'No API key for {endpoint}. Set {API_KEY_VARIABLE}, pass api_key="mr_…", or keep it in {path}: '
+            f'modelrocket.remember("{endpoint}", "mr_…")'
+        )
+    return key
+
+
+def remember(endpoint: str, api_key: str, *, environ: Mapping[str, str] | None = None) -> Path:
+    """Keep an API key in the user's file, beside those already there, and return the file's path.
+
+    The endpoint becomes the default one only where there is none yet. Raises `ConfigurationError`.
+    """
+    path = config_path(_environ(environ))
+    content = _content(path)
+    endpoint = _normalised(endpoint)
+    content["default_endpoint"] = content.get("default_endpoint") or endpoint
+    content["api_keys"] = {**content.get("api_keys", {}), endpoint: api_key}
+    _write(path, content)
+    return path
+
+
+def read(path: Path) -> Config:
+    """Raises `ConfigurationError` where the file is there but is not ours to understand."""
+    content = _content(path)
+    keys = {_normalised(endpoint): key for endpoint, key in content.get("api_keys", {}).items()}
+    return Config(default_endpoint=content.get("default_endpoint"), api_keys=keys)
+
+
+def config_path(environ: Mapping[str, str] | None = None) -> Path:
+    """Where the file is, or would be."""
+    environ = _environ(environ)
+    if environ.get(FILE_VARIABLE):
+        return Path(environ[FILE_VARIABLE])
+    folder = environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME") or Path.home()) / ".config"
+    return Path(folder) / "modelrocket" / "config.json"
+
+
+def _environ(environ: Mapping[str, str] | None) -> Mapping[str, str]:
+    return os.environ if environ is None else environ  # noqa: TID251 - the environment's one home
+
+
+def _normalised(endpoint: str) -> str:
+    return endpoint.rstrip("/")
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}. Repair it or delete it.") from error
+    if not isinstance(content, dict) or not isinstance(content.get("api_keys", {}), dict):
+        raise ConfigurationError(f"{path} is not a ModelRocket configuration. Repair it or delete it.")
+    return content
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    """Whole or not at all, and never readable by others: mkstemp makes the file 0600."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error}.") from error
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(json.dumps(content, indent=2) + "\n")
+        os.replace(draft, path)
+    except OSError as error:
+        Path(draft).unlink(missing_ok=True)
+        raise ConfigurationError(f"{path} cannot be written: {error}.") from error

@@ -1,0 +1,78 @@
+"""The only place that imports onnxruntime: load a model from its bytes and run it on numpy arrays."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from modelrocket.errors import ConversionError
+from modelrocket.tensors import ONNXRUNTIME_DTYPES, Array, TensorSpec, numpy_dtype
+
+_BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
+
+
+class Session:
+    """A loaded model with its signature."""
+
+    def __init__(self, inference_session: Any) -> None:
+        self._session = inference_session
+        self.inputs = tuple(_spec(node, "input") for node in inference_session.get_inputs())
+        self.outputs = tuple(_spec(node, "output") for node in inference_session.get_outputs())
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Every output by name. Raises onnxruntime's own errors."""
+        values = self._session.run_with_ort_values(None, {k: _to_value(v) for k, v in feeds.items()})
+        return {spec.name: _to_array(value, spec) for spec, value in zip(self.outputs, values, strict=True)}
+
+
+def load(model: bytes) -> Session:
+    """Raises `ConversionError` where onnxruntime is missing or refuses the model."""
+    onnxruntime = _onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises a dozen unrelated types, none of them documented
+        raise ConversionError(f"onnxruntime does not load the model: {error}") from error
+    return Session(session)
+
+
+def versions() -> dict[str, str]:
+    """What ran the check, for the record."""
+    return {"onnxruntime": str(_onnxruntime().__version__)}
+
+
+def _onnxruntime() -> Any:
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # noqa: TID251 - must be set before the import
+    try:
+        import onnxruntime
+    except ImportError as error:
+        hint = 'Install it: pip install "modelrocket[onnx]"'
+        raise ConversionError("Checking a model needs onnxruntime.", hint=hint) from error
+    onnxruntime.disable_telemetry_events()  # where the caller had imported it before us
+    return onnxruntime
+
+
+def _spec(node: Any, kind: str) -> TensorSpec:
+    if node.type not in ONNXRUNTIME_DTYPES:
+        raise ConversionError(
+            f'The {kind} "{node.name}" is a {node.type}; a deployed model takes and gives tensors of '
+            f"{', '.join(sorted(ONNXRUNTIME_DTYPES.values()))}."
+        )
+    shape = tuple(size if isinstance(size, int) else None for size in node.shape)
+    return TensorSpec(node.name, ONNXRUNTIME_DTYPES[node.type], shape)
+
+
+def _to_value(array: Array) -> Any:
+    ort_value = _onnxruntime().OrtValue
+    if array.dtype.name == "bfloat16":
+        return ort_value.ortvalue_from_numpy_with_onnx_type(array.view(np.uint16), _BFLOAT16)
+    return ort_value.ortvalue_from_numpy(np.ascontiguousarray(array) if array.ndim else array)
+
+
+def _to_array(value: Any, spec: TensorSpec) -> Array:
+    array = np.asarray(value.numpy())
+    if spec.dtype == "bfloat16" and array.dtype == np.uint16:
+        return array.view(numpy_dtype("bfloat16"))
+    return array
