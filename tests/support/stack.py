@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ from tests.support.waiting import wait_for
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 _READY_SECONDS: Final = 180.0
 _STOP_SECONDS: Final = 90.0
+_PAUSE_SECONDS: Final = 0.1
 
 
 @dataclass(slots=True)
@@ -76,6 +77,9 @@ class RunningStack:
         """Waits while the child is between two lives."""
         pid: int = wait_for(lambda: self.children.get(name, {}).get("pid"), what=f"a running {name}")
         return pid
+
+    def port_of(self, name: str) -> int:
+        return int(self.children[name]["address"].rpartition(":")[2])
 
     def log(self, name: str) -> str:
         return Path(self.children[name]["log"]).read_text(errors="replace")
@@ -132,9 +136,7 @@ def running_stack(
         )
     stack = RunningStack(process=process, home=home, port=port, client_config=client_config, console=console)
     try:
-        wait_for(lambda: _settled(stack), what="a ready stack", seconds=_READY_SECONDS)
-        if process.poll() is not None:
-            raise AssertionError(f"the stack ended with {process.returncode}:\n{console.read_text()}")
+        _wait_until_ready(stack)
         yield stack
     finally:
         try:
@@ -145,11 +147,16 @@ def running_stack(
             raise
 
 
-def _settled(stack: RunningStack) -> bool:
-    if stack.process.poll() is not None:
-        return True
-    try:
-        content = json.loads((stack.home / STATE_FILE).read_text())
-    except (OSError, ValueError):
-        return False
-    return bool(content["pid"] == stack.process.pid and content["state"] == "ready")
+def _wait_until_ready(stack: RunningStack) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    while not _is_ready(stack):
+        code = stack.process.poll()
+        if code is not None or time.monotonic() > deadline:
+            what = "is not ready" if code is None else f"ended with {code}"
+            raise AssertionError(f"the stack {what}; it printed:\n{stack.console.read_text()}")
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _is_ready(stack: RunningStack) -> bool:
+    content = read_json(stack.home / STATE_FILE)
+    return content.get("pid") == stack.process.pid and content.get("state") == "ready"

@@ -1,0 +1,210 @@
+"""The one-machine stack as data: what starts, in which order, with which environment.
+
+servers → first account and API key → hosts → coordinator ticker → gateway
+"""
+
+from __future__ import annotations
+
+import http.client
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from chalicelib.contract.limits import DRAIN_SECONDS_MAX
+from infra.local import servers, ticker
+from infra.local.connections import Connections
+from infra.local.ports import LOOPBACK
+from infra.local.probes import mongo_is_ready, redis_is_ready, s3_is_ready
+from infra.local.process import ChildSpec, rotate_log
+from infra.local.settings import StackSettings
+from infra.local.supervisor import Action, Command, Stage, Step
+
+REPOSITORY: Final = Path(__file__).resolve().parents[2]
+_TICK: Final = {"MODELROCKET_TICK_SECONDS": "2", "MODELROCKET_LOOP_SECONDS": "20"}
+_OURS: Final = ("AWS_", "MODELROCKET_MONGO_", "MODELROCKET_REDIS_", "MODELROCKET_S3_")
+_PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_PROBE_SECONDS: Final = 2.0
+_EXTERNAL_SECONDS: Final = 10.0
+_HTTP_OK: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Composes specs; starts nothing."""
+
+    settings: StackSettings
+    layout: servers.Layout
+    environ: Mapping[str, str]
+
+    def steps(self, *, say: Callable[[str], None]) -> tuple[Step, ...]:
+        embedded = servers.server_specs(self.layout)
+        return (
+            Stage(embedded),
+            *self._external_servers(),
+            Command(self._bootstrap()),
+            Action("API key", lambda: self._remember_api_key(say)),
+            Stage(tuple(self._host(number) for number in range(1, self.settings.hosts + 1))),
+            Stage((self._ticker(),)),
+            Stage((self._gateway(),)),
+        )
+
+    def demo(self) -> ChildSpec:
+        """A program for the person at the terminal: its output goes there."""
+        return ChildSpec(
+            name="demo",
+            command=(sys.executable, "-m", "infra.local.demo"),
+            environment=self._base()
+            | {
+                "MODELROCKET_ENDPOINT": self.settings.url,
+                "MODELROCKET_API_KEY": self.layout.credentials.api_key,
+            },
+            working_directory=REPOSITORY,
+        )
+
+    @property
+    def _connections(self) -> Connections:
+        return servers.connections(self.layout)
+
+    def _external_servers(self) -> tuple[Action, ...]:
+        external, urls = self.settings.external, self._connections
+        probes = (
+            (external.redis_url, "MODELROCKET_REDIS_URL", lambda: redis_is_ready(urls.redis_urls["stack"])),
+            (external.mongo_url, "MODELROCKET_MONGO_URL", lambda: mongo_is_ready(urls.mongo_url)),
+            (external.s3, "MODELROCKET_S3_ENDPOINT_URL", lambda: s3_is_ready(urls.s3)),
+        )
+        return tuple(
+            Action(f"the server at {setting}", probe, seconds=_EXTERNAL_SECONDS)
+            for given, setting, probe in probes
+            if given is not None
+        )
+
+    def _bootstrap(self) -> ChildSpec:
+        return self._program(
+            "bootstrap",
+            "chalicelib.bootstrap",
+            environment=self._control_plane("coordinator")
+            | {"MODELROCKET_BOOTSTRAP_KEY": self.layout.credentials.api_key},
+        )
+
+    def _host(self, number: int) -> ChildSpec:
+        name = f"host-{number}"
+        port = self.layout.ports[name]
+        return self._program(
+            name,
+            "host_container",
+            environment=self._base()
+            | self._connections.host()
+            | {
+                "MODELROCKET_HOST_ID": name,
+                "MODELROCKET_HOST_ADDRESS": LOOPBACK,
+                "MODELROCKET_HOST_PORT": str(port),
+                "MODELROCKET_CACHE_DIR": str(self.layout.folder(f"hosts/{name}")),
+                "MODELROCKET_DISPATCH_KEY": self.layout.credentials.dispatch_key,
+                "ORT_DISABLE_TELEMETRY": "1",
+            },
+            port=port,
+            stop_seconds=DRAIN_SECONDS_MAX + 5,
+        )
+
+    def _ticker(self) -> ChildSpec:
+        log_file = self.layout.log_file("coordinator")
+        return self._program(
+            "coordinator",
+            "infra.local.ticker",
+            environment=self._control_plane("coordinator"),
+            ready=lambda: _contains(log_file, ticker.STARTED),
+        )
+
+    def _gateway(self) -> ChildSpec:
+        return self._program(
+            "gateway",
+            "infra.local.gateway",
+            str(self.settings.port),
+            environment=self._control_plane("gateway"),
+            port=self.settings.port,
+        )
+
+    def _program(
+        self,
+        name: str,
+        module: str,
+        *arguments: str,
+        environment: Mapping[str, str],
+        port: int | None = None,
+        ready: Callable[[], bool] = lambda: True,
+        stop_seconds: float = 10.0,
+    ) -> ChildSpec:
+        """One of our own Python programs. With a port, it is ready when /healthz answers there."""
+        log_file = self.layout.log_file(name)
+        return ChildSpec(
+            name=name,
+            command=(sys.executable, "-m", module, *arguments),
+            environment=environment,
+            log_file=log_file,
+            working_directory=REPOSITORY,
+            ready=ready if port is None else lambda: answers_healthz(port),
+            address=f"http://{LOOPBACK}:{port}" if port is not None else "",
+            stop_seconds=stop_seconds,
+        )
+
+    def _control_plane(self, role: str) -> dict[str, str]:
+        return (
+            _TICK
+            | self._base()
+            | self._connections.control_plane(role)
+            | {
+                "MODELROCKET_DISPATCH_KEY": self.layout.credentials.dispatch_key,
+                "MODELROCKET_PUBLIC_URL": self.settings.url,
+                "MODELROCKET_HOST_NETWORK": "127.0.0.0/8",
+            }
+        )
+
+    def _base(self) -> dict[str, str]:
+        """The person's environment, less what decides where clients connect and with which rights."""
+        kept = {
+            name: value
+            for name, value in self.environ.items()
+            if not name.startswith(_OURS) and name.lower() not in _PROXIES
+        }
+        return kept | {"PYTHONUNBUFFERED": "1"}
+
+    def _remember_api_key(self, say: Callable[[str], None]) -> bool:
+        from modelrocket.config import remember
+        from modelrocket.errors import ConfigurationError
+
+        try:
+            remember(self.settings.url, self.layout.credentials.api_key, environ=self.environ)
+        except ConfigurationError as error:
+            say(f"  The client does not know the API key yet: {error}")
+            say(f"  Once that is mended, start again; the key is in {self.settings.home}/credentials.json.")
+        return True
+
+
+def port_names(settings: StackSettings) -> tuple[str, ...]:
+    return (*servers.PORT_NAMES, *(f"host-{number}" for number in range(1, settings.hosts + 1)))
+
+
+def rotate_logs(layout: servers.Layout) -> None:
+    for path in layout.folder("logs").glob("*.log"):
+        rotate_log(path)
+
+
+def answers_healthz(port: int) -> bool:
+    """Whether the program on this port says that it is well."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=_PROBE_SECONDS)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == _HTTP_OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _contains(path: Path, text: str) -> bool:
+    try:
+        return text in path.read_text(errors="replace")
+    except OSError:
+        return False

@@ -1,0 +1,111 @@
+"""A small stack run by the real Supervisor: `python -m tests.infra.stand_in_stack HOME [SCENARIO]`.
+
+Its children are as awkward as real ones: `server` has a child of its own and a
+grandchild in another session; `web` listens on a port; `deaf` ignores SIGTERM.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+from typing import Final
+
+from infra.local.ports import accepts_connections, assign_ports
+from infra.local.process import ChildSpec
+from infra.local.report import Row, State, say, write_state
+from infra.local.restarts import RestartPolicy
+from infra.local.supervisor import Action, Command, StackFailed, Stage, Step, Supervisor
+
+_SERVER: Final = """
+import subprocess, sys, time
+sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+print(subprocess.Popen(sleep).pid, subprocess.Popen(sleep, start_new_session=True).pid, flush=True)
+time.sleep(600)
+"""
+_WEB: Final = """
+import http.server, sys
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.BaseHTTPRequestHandler).serve_forever()
+"""
+_DEAF: Final = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("deaf", flush=True)
+time.sleep(600)
+"""
+_POLICY: Final = RestartPolicy(delay_seconds_first=0.1, delay_seconds_max=0.2)
+
+
+def child(home: Path, name: str, code: str, *arguments: str, port: int | None = None) -> ChildSpec:
+    log_file = home / f"{name}.log"
+    return ChildSpec(
+        name=name,
+        command=(sys.executable, "-c", code, *arguments),
+        environment={"PATH": "/usr/bin:/bin"},
+        log_file=log_file,
+        working_directory=home,
+        ready=(lambda: log_file.stat().st_size > 0) if port is None else lambda: accepts_connections(port),
+        address=f"127.0.0.1:{port}" if port is not None else "",
+        stop_seconds=2.0,
+    )
+
+
+def scenario_steps(home: Path, scenario: str, port: int) -> tuple[Step, ...]:
+    server, web = child(home, "server", _SERVER), child(home, "web", _WEB, str(port), port=port)
+    extra: dict[str, tuple[Step, ...]] = {
+        "plain": (),
+        "deaf": (Stage((child(home, "deaf", _DEAF),)),),
+        "failing command": (Command(child(home, "command", "print('it broke'); raise SystemExit(3)")),),
+        "never up": (Stage((child(home, "broken", "raise SystemExit('no such setting')"),)),),
+    }
+    command = Command(child(home, "setup", "print('done')"))
+    return (Stage((server,)), command, Action("check", lambda: True), *extra[scenario], Stage((web,)))
+
+
+def foreground(home: Path, scenario: str) -> ChildSpec | None:
+    if not scenario.startswith("demo"):
+        return None
+    return ChildSpec(
+        name="demo",
+        command=(sys.executable, "-c", f"print('demo says hello'); raise SystemExit({scenario[5:] or 0})"),
+        environment={},
+        working_directory=home,
+    )
+
+
+def main(home: Path, scenario: str = "plain") -> int:
+    ports = assign_ports(("web",), remembered_in=home / "ports.json", generator=random.Random())
+    state: State = "starting"
+
+    def publish() -> None:
+        rows = [
+            Row(each.name, each.spec.address, each.pid if each.poll() is None else None, each.spec.log_file)
+            for each in supervisor.children
+        ]
+        write_state(home, state=state, pid=os.getpid(), url="", rows=rows)
+
+    def announce() -> None:
+        nonlocal state
+        state = "ready"
+        publish()
+
+    supervisor = Supervisor(say=say, changed=publish, policy=_POLICY)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: supervisor.request_stop())
+    demo = foreground(home, scenario)
+    try:
+        return supervisor.run(
+            scenario_steps(home, "plain" if demo else scenario, ports["web"]),
+            on_ready=announce,
+            foreground=demo,
+            stop_after_foreground=demo is not None,
+        )
+    except StackFailed as error:
+        say(f"FAILED {error}")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), *sys.argv[2:]))

@@ -1,0 +1,99 @@
+"""The ticker: invokes like Lambda, survives failures, stops quickly in the middle of an invocation."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chalice.app import Rate
+
+from chalicelib.threadsafe import ThreadSafeChalice
+from infra.local.ticker import scheduled_event, tick_forever
+from tests.support.stack import REPOSITORY
+from tests.support.waiting import DEADLINE_SECONDS, wait_for
+
+_STUCK = """
+import time
+def coordinate(event, context):
+    print("begun", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_chalice_accepts_the_event() -> None:
+    app, seen = ThreadSafeChalice("toy"), []
+
+    @app.schedule(Rate(1, unit=Rate.MINUTES))
+    def coordinate(event: Any) -> None:
+        seen.append((event.source, event.detail_type, event.time, event.context.function_name))
+
+    ticks(coordinate, until=1)
+
+    assert [each[:2] + each[3:] for each in seen] == [("aws.events", "Scheduled Event", "coordinate")]
+
+
+def test_the_event_carries_the_time() -> None:
+    assert scheduled_event(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))["time"] == "2026-01-02T03:04:05Z"
+
+
+def test_a_failed_tick_is_logged_and_the_next_one_comes() -> None:
+    calls = []
+
+    def failing_first(event: dict[str, Any], context: Any) -> None:
+        calls.append(event["id"])
+        if len(calls) == 1:
+            raise ValueError("no such thing")
+
+    events = ticks(failing_first, until=2)
+
+    assert [event["event"] for event in events] == ["ticker_started", "tick_failed", "tick"]
+    assert "no such thing" in events[1]["error"] and "Traceback" in events[1]["traceback"]
+    assert len(set(calls)) == 2
+
+
+@pytest.fixture
+def stuck(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    (tmp_path / "stuck.py").write_text(_STUCK)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "infra.local.ticker", "stuck:coordinate"],
+        cwd=REPOSITORY,
+        env={"PYTHONPATH": str(tmp_path)},
+        stdout=(tmp_path / "log").open("w"),
+        text=True,
+    )
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_it_stops_in_the_middle_of_an_invocation(stuck: subprocess.Popen[str], tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    wait_for(lambda: "begun" in log.read_text(), what="an invocation")
+
+    stuck.send_signal(signal.SIGTERM)
+
+    assert stuck.wait(DEADLINE_SECONDS) == 0
+    last = json.loads(log.read_text().splitlines()[-1])
+    assert (last["event"], last["in_the_middle"]) == ("ticker_stopped", True)
+
+
+def ticks(function: Any, *, until: int) -> list[dict[str, Any]]:
+    """The events of this many invocations."""
+    stopping = threading.Event()
+    events: list[dict[str, Any]] = []
+
+    def log(event: dict[str, Any]) -> None:
+        events.append(event)
+        if len(events) > until:
+            stopping.set()
+
+    tick_forever(function, stopping=stopping, pause_seconds=0.0, log=log)
+    return events
