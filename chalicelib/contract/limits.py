@@ -40,7 +40,7 @@ PREPARE_CLAIM_SECONDS: Final = 10.0
 OPSET_MIN: Final = 7
 OPSET_MAX: Final = 28
 ML_OPSET_MAX: Final = 5
-"""Of ai.onnx.ml; the others are ai.onnx's. onnxruntime 1.32 refuses anything beyond, and promises 7 and up."""
+"""Of ai.onnx.ml; the others are of ai.onnx. onnxruntime 1.32 refuses what is beyond."""
 IR_VERSION_MAX: Final = 14
 GRAPH_NODES_MAX: Final = 20_000
 TENSORS_MAX: Final = 1_000
@@ -68,6 +68,8 @@ HOST_QUEUE_MAX: Final = 256
 MODEL_QUEUE_MAX: Final = 64
 LOAD_FAILURE_SECONDS_MAX: Final = 60.0
 """A version that failed to load is not tried again for 1, 2, 4, … up to this many seconds."""
+RUN_STUCK_SECONDS: Final = 5.0
+"""A host where a run goes on for this long after its deadline drains and is replaced."""
 DRAIN_SECONDS_MAX: Final = 30.0
 DRAIN_PROPAGATION_SECONDS: Final = 2.0
 """How long a draining host still takes work from gateways that have not heard."""

@@ -23,7 +23,7 @@ Split = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[Any], NDArray[An
 def digits() -> Split:
     loaded = load_digits()
     pixels = loaded.data.astype(np.float32) / 16
-    return tuple(train_test_split(pixels, loaded.target, test_size=0.3, random_state=0))  # type: ignore[return-value]
+    return tuple(train_test_split(pixels, loaded.target, test_size=0.3, random_state=0))
 
 
 def labels_over_http(deployment: Deployment, rows: NDArray[np.float32], *, at_once: int = 50) -> list[Any]:

@@ -39,6 +39,13 @@ class Load:
         wanted = len(self.asked) + count
         wait_for(lambda: len(self.asked) >= wanted, what=f"{count} more answers")
 
+    def wait_for_good(self, count: int) -> None:
+        """Until the last this many answers were all good."""
+        wait_for(
+            lambda: all(one.status == 200 for one in self.asked[-count:]),
+            what=f"{count} good answers in a row",
+        )
+
     def statuses(self) -> dict[int, int]:
         seen = [one.status for one in self.asked]
         return {status: seen.count(status) for status in sorted(set(seen))}

@@ -1,0 +1,210 @@
+"""Starts an inference host, and ends it in order.
+
+Exit codes: 0 after SIGTERM or SIGINT, 78 for unusable settings, 1 for a port or folder that cannot be
+used, or (drained as well) for a run that does not come back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import signal
+import sys
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+import uvloop
+
+from chalicelib.contract import limits
+from chalicelib.contract.hotstate import HotState
+from chalicelib.contract.messages import HostState
+from host_container.agent import Agent
+from host_container.artifacts import Artifacts, connect
+from host_container.events import EventLog, LogHandler
+from host_container.front import Door, Front
+from host_container.notices import Notices
+from host_container.prepare import Bench, Preparer
+from host_container.presence import Address, Presence
+from host_container.replicas import Replicas
+from host_container.router import Clocks, Router
+from host_container.runs import RunThreads
+from host_container.settings import InvalidSettings, Settings
+
+EX_CONFIG: Final = 78
+EX_FAILED: Final = 1
+_STANDARD_OUTPUT: Final = 1
+_HOT_SECONDS_MAX: Final = 1.0
+_JOBS_SECONDS_MAX: Final = 5.0
+_BLOCKING_THREADS: Final = limits.LOAD_SLOTS + 6
+_POLL_SECONDS: Final = 0.05
+_WATCH_SECONDS: Final = 1.0
+_LEAVE_SECONDS_MAX: Final = 3.0
+
+
+class RunStuck(Exception):
+    """A model did not return long after its deadline."""
+
+
+class CannotStart(Exception):
+    """Something this host needs of its machine is not to be had; the message says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Everything that runs, composed."""
+
+    settings: Settings
+    presence: Presence
+    router: Router
+    front: Front
+    agent: Agent
+    preparer: Preparer
+    events: EventLog
+
+    async def serve(self, stop: asyncio.Event) -> int:
+        """Until `stop` is set; then drains. The exit code. Raises CannotStart."""
+        await self._listen()
+        self._note("started")
+        serving = asyncio.create_task(self.agent.serve())
+        preparing = asyncio.create_task(self.preparer.serve())
+        watching = asyncio.create_task(self._watch_runs())
+        stopping = asyncio.create_task(stop.wait())
+        loops = (serving, preparing, watching)
+        await asyncio.wait({*loops, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        ended = [task for task in loops if task.done()]
+        for task in ended:  # none should: say so, and let the supervisor start us anew
+            self.events.write("crash", message=repr(task.exception()))
+        drained = asyncio.create_task(self._drain(serving, preparing))
+        await asyncio.wait({drained}, timeout=limits.DRAIN_SECONDS_MAX + _LEAVE_SECONDS_MAX)
+        self._note("stopped")
+        return EX_FAILED if ended else 0
+
+    async def _watch_runs(self) -> None:
+        """Raises when a run does not come back: nothing stops it but the end of the process."""
+        while self.router.threads.seconds_late() < limits.RUN_STUCK_SECONDS:
+            await asyncio.sleep(_WATCH_SECONDS)
+        raise RunStuck
+
+    async def _listen(self) -> None:
+        address, port = self.settings.address, self.settings.port
+        try:
+            await self.front.open(address, port)
+        except OSError as error:
+            raise CannotStart(
+                f"Cannot listen on {address}:{port}: {os.strerror(error.errno or 0)}"
+            ) from error
+
+    async def _drain(self, serving: asyncio.Task[None], preparing: asyncio.Task[None]) -> None:
+        """No new work; finish what is in flight; be forgotten."""
+        give_up_at = time.monotonic() + limits.DRAIN_SECONDS_MAX
+        self.presence.state = HostState.DRAINING
+        self._note("draining")
+        self.agent.stop()
+        preparing.cancel()
+        await asyncio.wait({preparing, serving}, timeout=_LEAVE_SECONDS_MAX)
+        await self.agent.beat()
+        await asyncio.sleep(limits.DRAIN_PROPAGATION_SECONDS)
+        self.router.closed = True
+        while self.router.in_flight and time.monotonic() < give_up_at:
+            await asyncio.sleep(_POLL_SECONDS)
+        await self.agent.leave()
+        await self.front.close()
+        await asyncio.sleep(_POLL_SECONDS)  # let the last answers leave
+
+    def _note(self, event: str) -> None:
+        self.events.write(
+            event,
+            host_id=self.settings.host_id,
+            boot_id=self.presence.boot_id,
+            address=f"{self.settings.address}:{self.settings.port}",
+            in_flight=self.router.in_flight,
+        )
+
+
+def compose(settings: Settings, events: EventLog, loop: asyncio.AbstractEventLoop) -> Host:
+    """The one place where parts meet."""
+    clocks = Clocks(monotonic=time.monotonic, unix=time.time)  # noqa: TID251 - passed on from here
+    hot = HotState.connect(settings.redis_url, timeout_seconds=_HOT_SECONDS_MAX)
+    jobs = HotState.connect(settings.redis_url, timeout_seconds=_JOBS_SECONDS_MAX)  # it waits for work
+    address = Address(settings.host_id, settings.address, settings.port)
+    presence = Presence(address, new_id=_new_id, now=clocks.monotonic())
+    notices = Notices(hot, presence)
+    artifacts = Artifacts(
+        connect(settings.s3_endpoint_url),
+        bucket=settings.s3_bucket,
+        folder=settings.cache_dir,
+        bytes_max=settings.disk_bytes_max,
+        clock=clocks.monotonic,
+    )
+    try:
+        artifacts.open()
+    except OSError as error:
+        raise CannotStart(f"Cannot use {settings.cache_dir} for model files: {error.strerror}") from error
+    replicas = Replicas(
+        hot=hot,
+        artifacts=artifacts,
+        bytes_max=settings.memory_bytes_max,
+        notices=notices,
+        events=events,
+        clock=clocks.monotonic,
+    )
+    threads = RunThreads(loop, threads=os.cpu_count() or 1, clock=clocks.monotonic)
+    router = Router(
+        presence=presence, key=settings.dispatch_key, replicas=replicas, threads=threads, clocks=clocks
+    )
+    agent = Agent(
+        hot=hot,
+        presence=presence,
+        replicas=replicas,
+        notices=notices,
+        in_flight=lambda: router.in_flight,
+        events=events,
+        random=random.Random(),
+        clock=clocks.monotonic,
+    )
+    bench = Bench(hold=artifacts.held, warm=replicas.warm, bytes_max=settings.memory_bytes_max)
+    preparer = Preparer(jobs, settings.host_id, bench=bench, events=events)
+    door = Door(router=router, presence=presence, events=events, new_id=_new_id, clock=clocks.monotonic)
+    return Host(settings, presence, router, Front(door), agent, preparer, events)
+
+
+async def run(settings: Settings, events: EventLog) -> int:
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(_BLOCKING_THREADS, thread_name_prefix="blocking"))
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return await compose(settings, events, loop).serve(stop)
+
+
+def main() -> NoReturn:
+    try:
+        settings = Settings.from_env(os.environ)  # noqa: TID251 - the composing entry point
+    except InvalidSettings as error:
+        print(error, file=sys.stderr)
+        sys.exit(EX_CONFIG)
+    events = EventLog(_STANDARD_OUTPUT, clock=time.time)  # noqa: TID251 - passed on from here
+    logging.getLogger().addHandler(LogHandler(events))
+    try:
+        uvloop.run(_run_then_exit(settings, events))
+    except CannotStart as error:
+        print(error, file=sys.stderr)
+    sys.exit(EX_FAILED)
+
+
+async def _run_then_exit(settings: Settings, events: EventLog) -> None:
+    code = await run(settings, events)
+    os._exit(code)  # a load or a run that goes on in a thread cannot be stopped otherwise
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""Whether a dispatch may run here: its ticket is ours, meant for this process, and not too late."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chalicelib.contract import limits
+from chalicelib.contract.errors import NotMe, Unauthenticated
+from chalicelib.contract.tokens import Ticket, read_ticket
+from host_container.runs import too_late
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    ticket: Ticket
+    seconds_left: float
+
+
+def admit(header: bytes, *, key: bytes, boot_id: str, unix: float) -> Admitted:
+    """The ticket and how long its caller waits. Raises Unauthenticated, NotMe, DeadlineExceeded.
+
+    Clocks may differ by `TICKET_SKEW_SECONDS`; a ticket further off was not made now.
+    """
+    ticket = read_ticket(header.decode("ascii"), key) if header.isascii() else None
+    if ticket is None:
+        raise Unauthenticated("Only the platform's gateway may ask a host: the ticket is missing or not its.")
+    if ticket.boot_id != boot_id:
+        raise NotMe("This request is meant for another process. Look the host up again.")
+    left = ticket.deadline_ms / 1000 - unix
+    if abs(left) > limits.TICKET_SKEW_SECONDS + limits.DEADLINE_SECONDS_DEFAULT:
+        raise Unauthenticated("The ticket is of another time: compare the clocks of gateway and host.")
+    if left <= 0:
+        raise too_late()
+    return Admitted(ticket, min(left, limits.DEADLINE_SECONDS_DEFAULT))

@@ -1,0 +1,128 @@
+"""Speaks for this host to the control plane, through the hot state: heartbeats, replicas, assignments.
+
+Nothing waits for it: while the hot state is away the host serves what it has, and
+everything is told again when it is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+from chalicelib.contract import limits
+from chalicelib.contract.errors import DependencyFailed
+from chalicelib.contract.hotstate import HeartbeatReply, HotState
+from chalicelib.contract.messages import Heartbeat, HostState
+from host_container.events import EventLog
+from host_container.notices import Notices
+from host_container.presence import Presence
+from host_container.replicas import Replicas
+
+_JITTER: Final = 0.2
+
+
+@dataclass(slots=True, kw_only=True)
+class Agent:
+    """Owned by the event loop.
+
+    Attributes:
+        in_flight: how many requests are being answered now.
+        random: for jitter, so that hosts do not beat in step.
+    """
+
+    hot: HotState
+    presence: Presence
+    replicas: Replicas
+    notices: Notices
+    in_flight: Callable[[], int]
+    events: EventLog
+    random: Random
+    clock: Callable[[], float]
+    _connected: bool = field(default=False, init=False)
+    _prefetching: asyncio.Task[None] | None = field(default=None, init=False)
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    async def serve(self) -> None:
+        """Beat until stopped; the first beat that arrives makes the host ready."""
+        telling = asyncio.create_task(self._tell_changes())
+        try:
+            while not self._stopping.is_set():
+                if await self.beat() and self.presence.state is HostState.LAUNCHING:
+                    self.presence.state = HostState.READY
+                    continue
+                await self._pause()
+        finally:
+            telling.cancel()
+            if self._prefetching is not None:
+                self._prefetching.cancel()
+
+    def stop(self) -> None:
+        """Let `serve` return once no beat is under way, so that none comes after the last one."""
+        self._stopping.set()
+
+    async def beat(self) -> bool:
+        """Say how we are and hear what we are to hold. False when nobody listened."""
+        self.presence.alive(self.clock())
+        try:
+            reply = await asyncio.to_thread(self.hot.beat, self._heartbeat())
+            if not reply.known:
+                self.notices.forgotten()
+            await self.notices.tell()
+        except DependencyFailed as error:
+            self._note_connected(False, error.message)
+            return False
+        self._note_connected(True, "")
+        self._converge(reply)
+        return True
+
+    async def leave(self) -> None:
+        """Be gone, as far as the hot state can be told."""
+        self.notices.drop_all()
+        with contextlib.suppress(DependencyFailed):  # then it notices by our silence
+            await self.notices.tell()
+            await asyncio.to_thread(self.hot.forget_host, self.presence.address.host_id)
+
+    async def _pause(self) -> None:
+        seconds = limits.HEARTBEAT_SECONDS * self.random.uniform(1 - _JITTER, 1 + _JITTER)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+
+    async def _tell_changes(self) -> None:
+        while True:
+            await self.notices.changed.wait()
+            with contextlib.suppress(DependencyFailed):  # the next beat tells
+                await self.notices.tell()
+
+    def _converge(self, reply: HeartbeatReply) -> None:
+        """Prefetch in the background, one round at a time."""
+        if self.presence.state is not HostState.READY or not reply.assignments:
+            return
+        if self._prefetching is None or self._prefetching.done():
+            self._prefetching = asyncio.create_task(self._prefetch(reply.assignments))
+
+    async def _prefetch(self, version_ids: frozenset[str]) -> None:
+        with contextlib.suppress(DependencyFailed):  # the next beat tries again
+            await self.replicas.prefetch(sorted(version_ids))
+
+    def _heartbeat(self) -> Heartbeat:
+        return Heartbeat(
+            host_id=self.presence.address.host_id,
+            boot_id=self.presence.boot_id,
+            address=self.presence.address.ip,
+            port=self.presence.address.port,
+            state=self.presence.state,
+            memory_bytes_max=self.replicas.bytes_max,
+            memory_bytes_used=self.replicas.bytes_used,
+            in_flight=self.in_flight(),
+            versions_ready=self.replicas.ready,
+        )
+
+    def _note_connected(self, connected: bool, message: str) -> None:
+        """Log changes only: an outage is one line, not one every two seconds."""
+        if connected != self._connected:
+            self.events.write("hot_state", connected=connected, message=message)
+        self._connected = connected

@@ -1,0 +1,256 @@
+"""Model files on this host's disk, by tenant, version and SHA-256.
+
+A file stands under its final name only after its bytes have hashed to the SHA-256
+asked for; what an earlier process left is hashed again before its first use. Each
+file has a directory of its own, so that no model can name another's file as its
+data. May be called from several threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.contract import limits
+from chalicelib.contract.errors import DependencyFailed, NoCapacity
+from host_container.cache import Cache, Item, Refused
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_CHUNK_BYTES: Final = 1024 * 1024
+_TRIES: Final = 2
+_LOCKS: Final = 64
+"""Locks shared by all keys: one download per file at a time."""
+_CONNECT_SECONDS: Final = 1.0
+_READ_SECONDS: Final = 10.0
+_STORE_TRIES: Final = 3
+_FETCH_BYTES_PER_SECOND_MIN: Final = 5e6
+"""A store slower than this for long counts as away; the load slot is needed for others."""
+_FETCH_BYTES_PER_SECOND: Final = 50e6
+"""What a download is taken to cost when deciding which file to keep; only the order matters."""
+_SAFE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_SUFFIX: Final = ".onnx"
+_MISSING: Final = frozenset({"404", "NoSuchKey"})
+
+
+class ArtifactMissing(DependencyFailed):
+    """The store answers, and does not have it."""
+
+
+class ArtifactCorrupt(DependencyFailed):
+    """The store's bytes are not those that were asked for, twice in a row."""
+
+
+class Artifact(Protocol):
+    """What identifies a file: a VersionRecord does, a PrepareJob too."""
+
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def version_id(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def object_key(self) -> str: ...
+
+
+def connect(endpoint_url: str | None) -> S3Client:
+    """The store. Server errors are retried with capped backoff by the client itself."""
+    config = Config(
+        connect_timeout=_CONNECT_SECONDS,
+        read_timeout=_READ_SECONDS,
+        retries={"total_max_attempts": _STORE_TRIES, "mode": "standard"},
+        s3={"addressing_style": "path"} if endpoint_url else {},
+    )
+    return boto3.client("s3", endpoint_url=endpoint_url, config=config)
+
+
+class Artifacts:
+    """The disk tier: files within a budget, the least valuable deleted first."""
+
+    def __init__(
+        self, store: S3Client, *, bucket: str, folder: Path, bytes_max: int, clock: Callable[[], float]
+    ) -> None:
+        self._store = store
+        self._bucket = bucket
+        self._files = folder / "versions"
+        self._incoming = folder / "incoming"
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._cache = Cache(bytes_max)
+        self._verified: set[str] = set()
+        self._fetching = tuple(threading.Lock() for _ in range(_LOCKS))
+
+    def open(self) -> None:
+        """Take over what an earlier process left: finished files are kept, unfinished ones are not."""
+        shutil.rmtree(self._incoming, ignore_errors=True)
+        for folder in (self._incoming, self._files):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for path in sorted(self._files.glob(f"*/*/*{_SUFFIX}"), key=lambda path: path.stat().st_mtime):
+            self._adopt(path)
+
+    @contextmanager
+    def held(self, artifact: Artifact) -> Iterator[Path]:
+        """The file, downloaded where needed, and not deleted meanwhile.
+
+        Raises DependencyFailed, ArtifactMissing, ArtifactCorrupt, NoCapacity.
+        """
+        key = _key(artifact)
+        with self._fetching[hash(key) % _LOCKS]:
+            if not self._pin_verified(key, artifact):
+                self._fetch(key, artifact)
+        try:
+            yield self._files / key
+        finally:
+            with self._lock:
+                self._cache.unpin(key)
+
+    @property
+    def bytes_used(self) -> int:
+        return self._cache.bytes_used
+
+    def _adopt(self, path: Path) -> None:
+        key = str(path.relative_to(self._files))
+        item = _item(key, path.stat().st_size)
+        if not self._cache.reserve_free(item, now=self._clock()):
+            self._delete(key)
+            return
+        self._cache.commit(key, now=self._clock())
+
+    def _pin_verified(self, key: str, artifact: Artifact) -> bool:
+        """Whether the file is there and, looked at once by this process, still what it was."""
+        with self._lock:
+            if key not in self._cache:
+                return False
+            self._cache.pin(key, now=self._clock())
+        if key in self._verified or _sha256(self._files / key) == artifact.sha256:
+            self._verified.add(key)
+            return True
+        with self._lock:
+            self._cache.unpin(key)
+            self._cache.forget(key)
+        self._delete(key)
+        return False
+
+    def _fetch(self, key: str, artifact: Artifact) -> None:
+        """Download it; it is pinned afterwards."""
+        with self._reserved_then_pinned(key, artifact):
+            path = self._files / key
+            incoming = self._incoming / uuid.uuid4().hex
+            try:
+                self._download_checked(artifact, incoming)
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                incoming.replace(path)
+            except OSError as error:
+                raise NoCapacity("This host's disk does not take the model. Try again shortly.") from error
+            finally:
+                incoming.unlink(missing_ok=True)
+            self._verified.add(key)
+
+    @contextmanager
+    def _reserved_then_pinned(self, key: str, artifact: Artifact) -> Iterator[None]:
+        try:
+            with self._lock:
+                victims = self._cache.reserve(_item(key, artifact.bytes), now=self._clock())
+        except Refused as error:
+            raise NoCapacity(
+                f"This host's disk cannot take the model now. {error}", retry_after=error.retry_after or 60
+            ) from error
+        try:
+            for victim in victims:
+                self._delete(victim)
+            yield
+        except BaseException:
+            with self._lock:
+                self._cache.forget(key)
+            raise
+        with self._lock:
+            self._cache.commit(key, now=self._clock())
+            self._cache.pin(key, now=self._clock())
+
+    def _download_checked(self, artifact: Artifact, path: Path) -> None:
+        """Truncated and corrupted bytes are fetched once more."""
+        for _ in range(_TRIES):
+            if self._download(artifact, path) == artifact.sha256:
+                return
+        raise ArtifactCorrupt("The stored model file is not what was uploaded: its SHA-256 differs.")
+
+    def _download(self, artifact: Artifact, path: Path) -> str:
+        """The SHA-256 of what came; empty when it broke off."""
+        try:
+            body = self._store.get_object(Bucket=self._bucket, Key=artifact.object_key)["Body"]
+        except ClientError as error:
+            raise _translated(error) from error
+        except BotoCoreError as error:
+            raise _away() from error
+        digest, size = hashlib.sha256(), 0
+        gives_up_at = self._clock() + _seconds_max(artifact.bytes)
+        try:
+            with body, path.open("wb") as file:
+                while size <= artifact.bytes and (chunk := body.read(_CHUNK_BYTES)):
+                    size += len(chunk)
+                    digest.update(chunk)
+                    file.write(chunk)
+                    if self._clock() > gives_up_at:
+                        raise _away()
+        except BotoCoreError:  # timeouts and broken connections while streaming
+            return ""
+        return digest.hexdigest() if size == artifact.bytes else ""
+
+    def _delete(self, key: str) -> None:
+        self._verified.discard(key)
+        path = self._files / key
+        path.unlink(missing_ok=True)
+        for folder in list(path.parents)[:2]:
+            try:
+                folder.rmdir()
+            except OSError:  # not empty
+                break
+
+
+def _item(key: str, size: int) -> Item:
+    return Item(key, bytes=size, cost_seconds=size / _FETCH_BYTES_PER_SECOND)
+
+
+def _seconds_max(size: int) -> float:
+    return max(limits.LOAD_SECONDS_MAX, size / _FETCH_BYTES_PER_SECOND_MIN)
+
+
+def _key(artifact: Artifact) -> str:
+    """The file's place. Ids come from our own control plane; a path is nothing to take chances with."""
+    parts = (artifact.tenant, artifact.version_id, artifact.sha256)
+    if not all(_SAFE.fullmatch(part) for part in parts):
+        raise ArtifactMissing("The model's record is damaged.")
+    return "/".join(parts) + _SUFFIX
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def _translated(error: ClientError) -> DependencyFailed:
+    if error.response.get("Error", {}).get("Code") in _MISSING:
+        return ArtifactMissing("The model's file is not in the store.")
+    return _away()
+
+
+def _away() -> DependencyFailed:
+    return DependencyFailed("The model store does not answer. Try again shortly.", retry_after=5)

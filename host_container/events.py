@@ -1,0 +1,39 @@
+"""Log lines: one JSON object each, on standard output. Never secrets, never payloads."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+
+class EventLog:
+    """Writes events. A line goes out in one write, so lines of threads do not mix."""
+
+    def __init__(self, descriptor: int, *, clock: Callable[[], float]) -> None:
+        self._descriptor = descriptor
+        self._clock = clock
+
+    def write(self, event: str, **fields: Any) -> None:
+        """One line: the event's name, Unix seconds and the fields."""
+        line = {"event": event, "time": round(self._clock(), 3), **fields}
+        with contextlib.suppress(OSError):  # a log that nobody reads any more is no reason to stop answering
+            os.write(self._descriptor, orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE))
+
+
+class LogHandler(logging.Handler):
+    """What libraries log (warnings and worse) as events of ours."""
+
+    def __init__(self, events: EventLog) -> None:
+        super().__init__(level=logging.WARNING)
+        self._events = events
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields = {"level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
+        if record.exc_info:
+            fields["traceback"] = logging.Formatter().formatException(record.exc_info)
+        self._events.write("log", **fields)

@@ -1,0 +1,115 @@
+"""The little of HTTP/1.1 that a host speaks: requests read with httptools, answers written as bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final
+
+import httptools
+
+from chalicelib.contract import limits
+from chalicelib.contract.errors import HeadersTooLarge, InvalidRequest, ModelRocketError, PayloadTooLarge
+
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@dataclass(slots=True)
+class Request:
+    """One request, growing while it is read. Header names are lower case."""
+
+    path: bytes = b""
+    method: bytes = b""
+    keep_alive: bool = True
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+    body: bytearray = field(default_factory=bytearray)
+
+
+class RequestReader:
+    """Turns bytes into requests. `feed` raises InvalidRequest (or a kind) when the bytes are no good.
+
+    httptools calls the `on_*` methods; what they raise comes out of `feed`.
+    """
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpRequestParser(self)
+        self._request = Request()
+        self._header_bytes = 0
+        self._complete: list[Request] = []
+        self.in_headers = False
+        self.in_body = False
+        self.expects_continue = False
+
+    def feed(self, data: bytes) -> list[Request]:
+        """The requests that became complete."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as error:
+            raise InvalidRequest("Only plain HTTP/1.1 is spoken here.") from error
+        except httptools.HttpParserCallbackError as error:
+            if isinstance(error.__context__, ModelRocketError):
+                raise error.__context__ from None
+            raise
+        except httptools.HttpParserError as error:
+            raise InvalidRequest("This is not HTTP/1.1.") from error
+        if self.in_headers:  # a header that never ends is not reported until it does
+            self._count(len(data))
+        complete, self._complete = self._complete, []
+        return complete
+
+    def on_message_begin(self) -> None:
+        self._request = Request()
+        self._header_bytes = 0
+        self.in_headers = True
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        self._request.path += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value) + len(b": \r\n"))
+        self._request.headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        request = self._request
+        request.method = self._parser.get_method()
+        request.keep_alive = self._parser.should_keep_alive()
+        self.in_headers, self.in_body = False, True
+        length = request.headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length) > limits.BODY_BYTES_MAX:
+            raise too_large()
+        self.expects_continue = request.headers.get(b"expect", b"").lower() == b"100-continue"
+
+    def on_body(self, chunk: bytes) -> None:
+        if len(self._request.body) + len(chunk) > limits.BODY_BYTES_MAX:
+            raise too_large()
+        self._request.body += chunk
+
+    def on_message_complete(self) -> None:
+        self.in_body = False
+        self.expects_continue = False
+        self._complete.append(self._request)
+
+    def _count(self, size: int) -> None:
+        self._header_bytes += size
+        if self._header_bytes > limits.HEADER_BYTES_MAX:
+            raise HeadersTooLarge(f"The headers are larger than {limits.HEADER_BYTES_MAX} bytes.")
+
+
+def too_large() -> PayloadTooLarge:
+    return PayloadTooLarge(f"The body is larger than {limits.BODY_BYTES_MAX} bytes. Send fewer rows at once.")
+
+
+def response(status: int, body: bytes, *, headers: Mapping[str, str], keep_alive: bool) -> bytes:
+    """A JSON response, head and body."""
+    lines = [
+        _STATUS_LINES[status],
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n",
+        *(f"{name}: {value}\r\n" for name, value in headers.items()),
+        "\r\n" if keep_alive else "connection: close\r\n\r\n",
+    ]
+    return "".join(lines).encode("latin-1", "replace") + body
+
+
+_STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}

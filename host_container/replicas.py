@@ -1,0 +1,226 @@
+"""The versions this host holds in memory: loaded on demand, one load however many wait.
+
+Owned by the event loop; downloads and loads happen in threads. The budget's
+arithmetic is `cache`'s, the files are `artifacts`'s. This is where a process per
+tenant goes one day: callers only hold, run and release.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from chalicelib.contract import limits
+from chalicelib.contract.errors import ModelLoading, ModelRocketError, NoCapacity
+from chalicelib.contract.hotstate import HotState
+from chalicelib.contract.messages import ReplicaState, VersionRecord
+from host_container.artifacts import Artifacts
+from host_container.cache import Cache, Item, Refused
+from host_container.events import EventLog
+from host_container.inference import Model
+from host_container.notices import Notices
+from host_container.session import load, return_freed_memory
+
+_RECORDS_MAX: Final = 4096
+_NEVER_FITS_SECONDS: Final = 60.0
+_FETCH_BYTES_PER_SECOND: Final = 50e6
+_DEADLINE_MARGIN_SECONDS: Final = 0.25
+"""A caller is told to come back a little before its deadline, so that it hears it."""
+
+Reserve = Callable[[Item], tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Loading:
+    task: asyncio.Task[None]
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    error: ModelRocketError
+    times: int
+    until: float
+
+
+class Replicas:
+    """Loads, keeps and evicts models. Every `hold` needs its `release`."""
+
+    def __init__(
+        self,
+        *,
+        hot: HotState,
+        artifacts: Artifacts,
+        bytes_max: int,
+        notices: Notices,
+        events: EventLog,
+        clock: Callable[[], float],
+    ) -> None:
+        self._hot = hot
+        self._artifacts = artifacts
+        self._cache = Cache(bytes_max)
+        self._notices = notices
+        self._events = events
+        self._clock = clock
+        self._slots = asyncio.Semaphore(limits.LOAD_SLOTS)
+        self._loaded: dict[str, Model] = {}
+        self._loading: dict[str, _Loading] = {}
+        self._failures: OrderedDict[str, _Failure] = OrderedDict()
+        self._records: OrderedDict[str, VersionRecord] = OrderedDict()
+
+    @property
+    def bytes_max(self) -> int:
+        return self._cache.bytes_max
+
+    @property
+    def bytes_used(self) -> int:
+        return self._cache.bytes_used
+
+    @property
+    def ready(self) -> int:
+        return len(self._loaded)
+
+    def remember(self, record: VersionRecord) -> None:
+        """What a version is, so that nobody has to be asked."""
+        self._records[record.version_id] = record
+        if len(self._records) > _RECORDS_MAX:
+            self._records.popitem(last=False)
+
+    async def record(self, version_id: str) -> VersionRecord | None:
+        """What the version is: never changes, so what is known is not asked for again."""
+        known = self._records.get(version_id)
+        if known is None:
+            known = await asyncio.to_thread(self._hot.version, version_id)
+            if known is not None:
+                self.remember(known)
+        return known
+
+    async def hold(self, record: VersionRecord, *, wait_seconds: float) -> Model:
+        """The model, kept in memory until released. Loads it, evicting others where it must.
+
+        Raises ModelLoading when it takes longer than `wait_seconds`, NoCapacity
+        when it does not fit now, and whatever made the load fail.
+        """
+        until = self._clock() + min(limits.COLD_WAIT_SECONDS_MAX, wait_seconds - _DEADLINE_MARGIN_SECONDS)
+        while (model := self._loaded.get(record.version_id)) is None:
+            if (error := self._recent_failure(record.version_id)) is not None:
+                raise error.with_traceback(None)  # it is raised again and again: let no frames pile up on it
+            loading = self._loading.get(record.version_id) or self._start(record, self._reserve)
+            await asyncio.wait({loading.task}, timeout=max(0.0, until - self._clock()))
+            if not loading.task.done():
+                raise self._come_back(record, loading)
+            loading.task.result()
+        self._cache.pin(record.version_id, now=self._clock())
+        return model
+
+    def release(self, model: Model) -> None:
+        self._cache.unpin(model.record.version_id)
+
+    async def warm(self, record: VersionRecord) -> None:
+        """Load it for requests that are to come, and say so to the gateways before returning."""
+        self.remember(record)
+        self.release(await self.hold(record, wait_seconds=limits.LOAD_SECONDS_MAX))
+        await self._notices.tell()
+
+    async def prefetch(self, version_ids: Iterable[str]) -> None:
+        """Load those that fit into free memory, one after the other; nothing is evicted for them."""
+        for version_id in version_ids:
+            if version_id in self._loaded or version_id in self._loading:
+                continue
+            record = await self.record(version_id)
+            if record is None or self._recent_failure(version_id) or version_id in self._loading:
+                continue
+            if self._cache.reserve_free(_item(record), now=self._clock()):
+                await asyncio.wait({self._start(record, lambda _: ()).task})
+
+    def _recent_failure(self, version_id: str) -> ModelRocketError | None:
+        failure = self._failures.get(version_id)
+        return failure.error if failure is not None and self._clock() < failure.until else None
+
+    def _start(self, record: VersionRecord, reserve: Reserve) -> _Loading:
+        task = asyncio.create_task(self._load(record, reserve), name=f"load {record.version_id}")
+        task.add_done_callback(_retrieved)
+        loading = _Loading(task, since=self._clock())
+        self._loading[record.version_id] = loading
+        return loading
+
+    async def _load(self, record: VersionRecord, reserve: Reserve) -> None:
+        try:
+            async with self._slots:
+                await self._load_reserved(record, self._unload(reserve(_item(record))))
+        except NoCapacity:
+            raise  # nothing is wrong with the version
+        except ModelRocketError as error:
+            self._remember_failure(record, error)
+            raise
+        finally:
+            del self._loading[record.version_id]
+
+    async def _load_reserved(self, record: VersionRecord, evicted: list[Model]) -> None:
+        version_id, started = record.version_id, self._clock()
+        self._notices.put(record, ReplicaState.LOADING)
+        try:
+            model = await asyncio.to_thread(self._load_blocking, record, evicted)
+        except BaseException:
+            self._cache.forget(version_id)
+            self._notices.drop(version_id)
+            raise
+        self._cache.commit(version_id, now=self._clock())
+        self._loaded[version_id] = model
+        self._failures.pop(version_id, None)
+        self._notices.put(record, ReplicaState.READY)
+        self._events.write("loaded", version=version_id, ms=round((self._clock() - started) * 1000, 1))
+
+    def _load_blocking(self, record: VersionRecord, evicted: list[Model]) -> Model:
+        """In a thread. What is evicted is freed first: both may not fit at once."""
+        if evicted:
+            evicted.clear()
+            return_freed_memory()
+        with self._artifacts.held(record) as path:
+            return Model.of(record, load(path))
+
+    def _reserve(self, item: Item) -> tuple[str, ...]:
+        try:
+            return self._cache.reserve(item, now=self._clock())
+        except Refused as error:
+            raise NoCapacity(
+                f"This host has no memory for the model now. {error}",
+                retry_after=error.retry_after or _NEVER_FITS_SECONDS,
+            ) from error
+
+    def _unload(self, version_ids: tuple[str, ...]) -> list[Model]:
+        for version_id in version_ids:
+            self._notices.drop(version_id)
+            self._events.write("evicted", version=version_id)
+        return [self._loaded.pop(version_id) for version_id in version_ids]
+
+    def _come_back(self, record: VersionRecord, loading: _Loading) -> ModelLoading:
+        expected = record.passport.load_ms / 1000 + record.bytes / _FETCH_BYTES_PER_SECOND
+        remaining = expected - (self._clock() - loading.since)
+        return ModelLoading(
+            "The model is being loaded. Try again in a moment.", retry_after=max(1.0, remaining)
+        )
+
+    def _remember_failure(self, record: VersionRecord, error: ModelRocketError) -> None:
+        """Not to be tried again at once: 1, 2, 4, … seconds."""
+        before = self._failures.pop(record.version_id, None)
+        times = before.times + 1 if before else 1
+        pause = min(2.0 ** (times - 1), limits.LOAD_FAILURE_SECONDS_MAX)
+        self._failures[record.version_id] = _Failure(error, times, self._clock() + pause)
+        if len(self._failures) > _RECORDS_MAX:
+            self._failures.popitem(last=False)
+        self._events.write("load_failed", version=record.version_id, code=error.code, message=error.message)
+
+
+def _item(record: VersionRecord) -> Item:
+    size = max(record.bytes, record.passport.memory_bytes)
+    return Item(record.version_id, bytes=size, cost_seconds=record.passport.load_ms / 1000)
+
+
+def _retrieved(task: asyncio.Task[None]) -> None:
+    """A load may fail with nobody waiting any more; it has been logged."""
+    if not task.cancelled():
+        task.exception()

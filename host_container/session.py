@@ -1,0 +1,167 @@
+"""One model file in onnxruntime: load it, read its signature, run it.
+
+Nothing here resists a hostile model: a load or a run takes as long as the model
+likes. `examine` looks at every file in a process that can be killed first.
+
+One thread per session and none of its own, so thousands of sessions cost no
+threads and requests are the unit of parallelism. (The global pool would spin
+between runs, four times the CPU at light load, and Python cannot tell it not to.)
+Constant folding stays on: what folds for ever does so in `examine` and is refused.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnxruntime
+
+from chalicelib.contract.errors import InferenceFailed, InvalidModel
+from chalicelib.contract.messages import Signature, TensorSignature
+from modelrocket.tensors import ONNXRUNTIME_DTYPES, Array, numpy_dtype
+
+BFLOAT16: Final = "bfloat16"
+_BFLOAT16_ONNX: Final = 16
+_FATAL: Final = 4
+_MESSAGE_LENGTH_MAX: Final = 300
+_PREFIX: Final = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
+_SOURCE: Final = re.compile(r"/\S+\.(?:h|hpp|cc|cpp|cu|cuh):\d+ (?:[^()]*\([^()]*\)(?: const)? )?")
+_SHORT_SOURCE: Final = re.compile(r"\b\w+\.(?:h|hpp|cc|cpp|cu|cuh):\d+ (?:\w+ )?")
+_PATH_OR_ADDRESS: Final = re.compile(r"(?:/[\w.\-]+){2,}|0x[0-9a-fA-F]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """Of an input: a fixed size, or any (None), the same for all dimensions of one symbol."""
+
+    size: int | None
+    symbol: str | None = None
+
+
+class Session:
+    """A loaded model. `run` may be called from several threads at once."""
+
+    def __init__(self, native: onnxruntime.InferenceSession) -> None:
+        self._native = native
+        self.signature = Signature(
+            inputs=tuple(_tensor(node, "input") for node in native.get_inputs()),
+            outputs=tuple(_tensor(node, "output") for node in native.get_outputs()),
+        )
+        self._names = [output.name for output in self.signature.outputs]
+        self._native_values = any(output.dtype == BFLOAT16 for output in self.signature.outputs)
+        if self._native_values and any(given.dtype == "string" for given in self.signature.inputs):
+            raise InvalidModel(
+                "The model takes strings and gives bfloat16; onnxruntime cannot hand both to Python. "
+                "Cast the outputs to float32."
+            )
+
+    def dimensions(self) -> dict[str, tuple[Dimension, ...]]:
+        """Of every input, by its name."""
+        return {node.name: tuple(map(_dimension, node.shape)) for node in self._native.get_inputs()}
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Arrays of the signature's dtypes in, arrays by output name out.
+
+        Raises InferenceFailed with a message that is safe to show.
+        """
+        try:
+            if self._native_values:
+                outputs = [_to_array(value) for value in self._run_native(inputs)]
+            else:
+                feeds = {name: _feed(array) for name, array in inputs.items()}
+                outputs = self._native.run(self._names, feeds)
+        except Exception as error:  # onnxruntime's errors share no class but Exception
+            raise InferenceFailed(f"The model failed on this input: {plain_message(error)}") from error
+        return dict(zip(self._names, outputs, strict=True))
+
+    def _run_native(self, inputs: Mapping[str, Array]) -> Sequence[onnxruntime.OrtValue]:
+        feeds = {name: _to_value(array) for name, array in inputs.items()}
+        values: Sequence[onnxruntime.OrtValue] = self._native.run_with_ort_values(self._names, feeds)
+        return values
+
+
+def load(path: Path) -> Session:
+    """Raises InvalidModel with a reason that the model's owner can act on."""
+    return _open(str(path))
+
+
+def load_bytes(content: bytes) -> Session:
+    """For models of our own making: external data would be looked for in the working directory."""
+    return _open(content)
+
+
+def _open(source: str | bytes) -> Session:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _FATAL  # its warnings quote the model; errors come as exceptions
+    try:
+        native = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors share no class but Exception
+        raise InvalidModel(f"onnxruntime cannot load it: {plain_message(error)}") from error
+    return Session(native)
+
+
+def return_freed_memory() -> None:
+    """Give what was freed back to the system; glibc keeps it otherwise."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def plain_message(error: BaseException) -> str:
+    """The first line of what onnxruntime says, without source files, paths and addresses."""
+    text = str(error).strip().partition("\n")[0]
+    text = _PREFIX.sub("", text)
+    text = _SHORT_SOURCE.sub("", _SOURCE.sub("", text))
+    text = _PATH_OR_ADDRESS.sub("…", text).strip()
+    return (text or type(error).__name__)[:_MESSAGE_LENGTH_MAX]
+
+
+def _tensor(node: onnxruntime.NodeArg, role: str) -> TensorSignature:
+    dtype = ONNXRUNTIME_DTYPES.get(node.type)
+    if dtype is None:
+        raise InvalidModel(f'The {role} "{node.name}" is {_unsupported(node.type)}')
+    return TensorSignature(node.name, dtype, tuple(_dimension(size).size for size in node.shape))
+
+
+def _unsupported(kind: str) -> str:
+    if kind.startswith("seq(map("):
+        return "a list of dictionaries (ZipMap), not a tensor: convert with options={'zipmap': False}."
+    if not kind.startswith("tensor("):
+        return f"{kind}, not a tensor: give each value an input or output of its own."
+    return f"of the type {kind}, which JSON and numpy cannot carry: cast it to float32 or int32 in the model."
+
+
+def _dimension(size: int | str | None) -> Dimension:
+    if isinstance(size, str):
+        return Dimension(None, size)
+    return Dimension(size if size is not None and size >= 0 else None)
+
+
+# bfloat16 is no type of numpy's own. onnxruntime takes and gives it as OrtValue only.
+
+
+def _feed(array: Array) -> Any:
+    return _to_value(array) if array.dtype.name == BFLOAT16 else array
+
+
+def _to_value(array: Array) -> onnxruntime.OrtValue:
+    if array.dtype.name != BFLOAT16:
+        return onnxruntime.OrtValue.ortvalue_from_numpy(array)
+    bits = np.ascontiguousarray(array).view(np.uint16)
+    return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, _BFLOAT16_ONNX)
+
+
+def _to_array(value: onnxruntime.OrtValue) -> Array:
+    if value.data_type() != "tensor(bfloat16)":
+        array: Array = value.numpy()
+        return array
+    size = value.tensor_size_in_bytes()
+    bits = ctypes.string_at(value.data_ptr(), size)  # copied: the value owns its memory
+    return np.frombuffer(bits, dtype=numpy_dtype(BFLOAT16)).reshape(value.shape())

@@ -1,0 +1,137 @@
+"""What the environment says about this host, checked as a whole before anything starts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+PREFIX: Final = "MODELROCKET_"
+MEMORY_BYTES_DEFAULT: Final = 2 * 1024**3
+DISK_TO_MEMORY: Final = 5
+_PORT_MAX: Final = 65_535
+_HOST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_KEY_HEX: Final = re.compile(r"[0-9A-Fa-f]{64}")
+
+Value = TypeVar("Value")
+
+
+class InvalidSettings(ValueError):
+    """Every problem at once. Values are not repeated: some are secrets."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__(
+            "The host's settings are not usable:\n" + "\n".join(f"  {item}" for item in problems)
+        )
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One host's. Credentials for S3 are boto3's own affair (AWS_* variables, roles)."""
+
+    host_id: str
+    address: str
+    port: int
+    redis_url: str = field(repr=False)
+    s3_bucket: str
+    s3_endpoint_url: str | None
+    dispatch_key: bytes = field(repr=False)
+    cache_dir: Path
+    memory_bytes_max: int
+    disk_bytes_max: int
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Raises InvalidSettings naming every variable that is missing or wrong."""
+        read = _Reader(environ)
+        memory = read.value("MEMORY_BYTES_MAX", _positive, default=MEMORY_BYTES_DEFAULT)
+        settings = dict(
+            host_id=read.value("HOST_ID", _host_id),
+            address=read.value("HOST_ADDRESS", _address),
+            port=read.value("HOST_PORT", _port),
+            redis_url=read.value("REDIS_URL", _url("redis", "rediss", "unix")),
+            s3_bucket=read.value("S3_BUCKET", _text),
+            s3_endpoint_url=read.value("S3_ENDPOINT_URL", _url("http", "https"), default=None),
+            dispatch_key=read.value("DISPATCH_KEY", _key),
+            cache_dir=read.value("CACHE_DIR", Path),
+            memory_bytes_max=memory,
+            disk_bytes_max=read.value(
+                "DISK_BYTES_MAX", _positive, default=DISK_TO_MEMORY * (memory or MEMORY_BYTES_DEFAULT)
+            ),
+        )
+        if read.problems:
+            raise InvalidSettings(tuple(read.problems))
+        return cls(**settings)  # type: ignore[arg-type]  # no value is missing where no problem was found
+
+
+_REQUIRED: Final = object()
+
+
+class _Reader:
+    """Reads variables one by one and remembers what was wrong."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.problems: list[str] = []
+
+    def value(self, name: str, parse: Callable[[str], Value], *, default: object = _REQUIRED) -> Value | None:
+        raw = self._environ.get(PREFIX + name, "")
+        if not raw:
+            if default is _REQUIRED:
+                self.problems.append(f"{PREFIX}{name} is not set")
+                return None
+            return default  # type: ignore[return-value]  # the caller's default has the type it wants
+        try:
+            return parse(raw)
+        except ValueError as error:
+            self.problems.append(f"{PREFIX}{name} {error}")
+            return None
+
+
+def _text(raw: str) -> str:
+    return raw
+
+
+def _host_id(raw: str) -> str:
+    if _HOST_ID.fullmatch(raw) is None:
+        raise ValueError("takes up to 64 letters, digits, dots, dashes and underscores")
+    return raw
+
+
+def _address(raw: str) -> str:
+    try:
+        return str(ip_address(raw))
+    except ValueError:
+        raise ValueError("must be an IP address, not a name") from None
+
+
+def _port(raw: str) -> int:
+    if not raw.isdecimal() or not 0 < int(raw) <= _PORT_MAX:
+        raise ValueError(f"must be a port from 1 to {_PORT_MAX}")
+    return int(raw)
+
+
+def _positive(raw: str) -> int:
+    if not raw.isdecimal() or int(raw) == 0:
+        raise ValueError("must be a number of bytes above 0")
+    return int(raw)
+
+
+def _key(raw: str) -> bytes:
+    if _KEY_HEX.fullmatch(raw) is None:
+        raise ValueError("must be 64 hexadecimal characters")
+    return bytes.fromhex(raw)
+
+
+def _url(*schemes: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        if urlsplit(raw).scheme not in schemes:
+            raise ValueError(f"must be a URL starting with {' or '.join(f'{s}://' for s in schemes)}")
+        return raw
+
+    return parse

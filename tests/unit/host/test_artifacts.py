@@ -1,0 +1,218 @@
+"""Files on disk: only what hashes right, never a part of one, within the budget."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from chalicelib.contract.errors import DependencyFailed, NoCapacity
+from chalicelib.contract.messages import PrepareJob
+from host_container.artifacts import ArtifactCorrupt, ArtifactMissing, Artifacts, connect
+from tests.support.hosts import free_port
+
+CONTENT = b"model" * 1000
+
+
+@dataclass
+class Script:
+    """What the store answers, one entry per request; the last one again and again.
+
+    `ok`, `flipped` (one byte wrong), `short` (breaks off in the middle), `long`, or a status.
+    """
+
+    answers: list[str] = field(default_factory=lambda: ["ok"])
+    asked: int = 0
+
+    def next(self) -> str:
+        answer = self.answers[min(self.asked, len(self.answers) - 1)]
+        self.asked += 1
+        return answer
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        answer = cast(Any, self.server).script.next()
+        if answer.isdigit():
+            self.send_response(int(answer))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        content = {"flipped": b"M" + CONTENT[1:], "long": CONTENT * 2}.get(answer, CONTENT)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[:100] if answer == "short" else content)
+        self.close_connection = True
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def store(script: Script) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    cast(Any, server).script = script
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+
+def job(version: str = "v1", content: bytes = CONTENT) -> PrepareJob:
+    sha256 = hashlib.sha256(content).hexdigest()
+    return PrepareJob(version, "m", "tenant", 1, sha256, len(content), f"models/{version}")
+
+
+def opened(folder: Path, url: str, *, bytes_max: int = 1_000_000) -> Artifacts:
+    now = itertools.count()  # every look at the clock is long after the last one, for files this small
+    artifacts = Artifacts(
+        connect(url), bucket="b", folder=folder, bytes_max=bytes_max, clock=lambda: float(next(now))
+    )
+    artifacts.open()
+    return artifacts
+
+
+def steady(folder: Path, url: str) -> Artifacts:
+    artifacts = Artifacts(connect(url), bucket="b", folder=folder, bytes_max=1_000_000, clock=lambda: 0.0)
+    artifacts.open()
+    return artifacts
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize(
+    ("answers", "asked"),
+    [
+        pytest.param(["ok"], 1, id="at once"),
+        pytest.param(["500", "503", "ok"], 3, id="f18 after server errors"),
+        pytest.param(["short", "ok"], 2, id="f21 after a truncated body"),
+        pytest.param(["flipped", "ok"], 2, id="f22 after a flipped byte"),
+        pytest.param(["long", "ok"], 2, id="after a longer body"),
+    ],
+)
+def test_a_file_is_fetched_and_kept(tmp_path: Path, answers: list[str], asked: int) -> None:
+    script = Script(answers)
+    with store(script) as url:
+        artifacts = steady(tmp_path, url)
+        for _ in range(2):
+            with artifacts.held(job()) as path:
+                assert path.read_bytes() == CONTENT
+                assert path.parent.stat().st_mode & 0o777 == 0o700
+                assert [other.name for other in path.parent.iterdir()] == [path.name]
+    assert script.asked == asked
+
+
+@pytest.mark.parametrize(
+    ("answers", "error"),
+    [
+        pytest.param(["flipped"], ArtifactCorrupt, id="f22 corrupt"),
+        pytest.param(["short"], ArtifactCorrupt, id="f21 always truncated"),
+        pytest.param(["404"], ArtifactMissing, id="f24 missing"),
+        pytest.param(["403"], DependencyFailed, id="f24 refused"),
+        pytest.param(["500"], DependencyFailed, id="f18 always failing"),
+    ],
+)
+def test_what_cannot_be_fetched_leaves_nothing(
+    tmp_path: Path, answers: list[str], error: type[DependencyFailed]
+) -> None:
+    with store(Script(answers)) as url:
+        artifacts = steady(tmp_path, url)
+        with pytest.raises(error) as caught, artifacts.held(job()):
+            pass
+    assert type(caught.value) is error
+    assert files(tmp_path) == []
+    assert artifacts.bytes_used == 0
+
+
+def test_f19_a_store_that_is_away_is_a_dependency_that_failed_and_what_is_here_stays_usable(
+    tmp_path: Path,
+) -> None:
+    with store(Script()) as url, steady(tmp_path, url).held(job()):
+        pass
+    artifacts = steady(tmp_path, f"http://127.0.0.1:{free_port()}")
+    with artifacts.held(job()) as path:
+        assert path.read_bytes() == CONTENT
+    with pytest.raises(DependencyFailed), artifacts.held(job("v2")):
+        pass
+
+
+def test_f23_a_file_that_changed_at_rest_is_fetched_again(tmp_path: Path) -> None:
+    script = Script()
+    with store(script) as url:
+        with steady(tmp_path, url).held(job()) as path:
+            path.write_bytes(b"X" + CONTENT[1:])
+        with steady(tmp_path, url).held(job()) as path:
+            assert path.read_bytes() == CONTENT
+    assert script.asked == 2
+
+
+def test_unfinished_downloads_of_an_earlier_process_are_swept(tmp_path: Path) -> None:
+    (tmp_path / "incoming").mkdir()
+    (tmp_path / "incoming" / "part").write_bytes(b"half")
+    steady(tmp_path, "http://127.0.0.1:1")
+    assert files(tmp_path) == []
+
+
+def test_the_disk_budget_holds_and_the_file_in_use_stays(tmp_path: Path) -> None:
+    with store(Script()) as url:
+        artifacts = opened(tmp_path, url, bytes_max=2 * len(CONTENT))
+        with artifacts.held(job("v1")) as kept:
+            for number in range(2, 6):
+                with artifacts.held(job(f"v{number}")):
+                    assert len(files(tmp_path)) <= 2
+            assert kept.exists()
+    assert artifacts.bytes_used <= 2 * len(CONTENT)
+
+
+def test_a_file_beyond_the_budget_is_refused(tmp_path: Path) -> None:
+    with store(Script()) as url:
+        artifacts = opened(tmp_path, url, bytes_max=10)
+        with pytest.raises(NoCapacity, match="MiB"), artifacts.held(job()):
+            pass
+
+
+def test_many_who_want_one_file_cause_one_download(tmp_path: Path) -> None:
+    script = Script()
+    got: list[bytes] = []
+    with store(script) as url:
+        artifacts = steady(tmp_path, url)
+
+        def hold() -> None:
+            with artifacts.held(job()) as path:
+                got.append(path.read_bytes())
+
+        threads = [threading.Thread(target=hold) for _ in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert (got, script.asked) == ([CONTENT] * 16, 1)
+
+
+@pytest.mark.parametrize("name", ["../../etc", "a/b", "", ".hidden"])
+def test_ids_cannot_leave_the_folder(tmp_path: Path, name: str) -> None:
+    artifacts = steady(tmp_path, "http://127.0.0.1:1")
+    with pytest.raises(ArtifactMissing), artifacts.held(job(name)):
+        pass
