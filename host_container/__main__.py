@@ -27,13 +27,15 @@ from host_container.agent import Agent
 from host_container.artifacts import Artifacts, connect
 from host_container.events import EventLog, LogHandler
 from host_container.front import Door, Front
+from host_container.ledger import Ledger
 from host_container.notices import Notices
 from host_container.prepare import Bench, Preparer
 from host_container.presence import Address, Presence
-from host_container.replicas import Replicas
+from host_container.replicas import Parts, Replicas
 from host_container.router import Clocks, Router
-from host_container.runs import RunThreads
+from host_container.sandbox import SandboxUnavailable, missing_protections
 from host_container.settings import InvalidSettings, Settings
+from host_container.workers import WorkerPolicy, Workers
 
 EX_CONFIG: Final = 78
 EX_FAILED: Final = 1
@@ -42,12 +44,7 @@ _HOT_SECONDS_MAX: Final = 1.0
 _JOBS_SECONDS_MAX: Final = 5.0
 _BLOCKING_THREADS: Final = limits.LOAD_SLOTS + 6
 _POLL_SECONDS: Final = 0.05
-_WATCH_SECONDS: Final = 1.0
 _LEAVE_SECONDS_MAX: Final = 3.0
-
-
-class RunStuck(Exception):
-    """A model did not return long after its deadline."""
 
 
 class CannotStart(Exception):
@@ -68,11 +65,11 @@ class Host:
 
     async def serve(self, stop: asyncio.Event) -> int:
         """Until `stop` is set; then drains. The exit code. Raises CannotStart."""
-        await self._listen()
+        await self.open()
         self._note("started")
         serving = asyncio.create_task(self.agent.serve())
         preparing = asyncio.create_task(self.preparer.serve())
-        watching = asyncio.create_task(self._watch_runs())
+        watching = asyncio.create_task(self.router.workers.watch())
         stopping = asyncio.create_task(stop.wait())
         loops = (serving, preparing, watching)
         await asyncio.wait({*loops, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -84,13 +81,8 @@ class Host:
         self._note("stopped")
         return EX_FAILED if ended else 0
 
-    async def _watch_runs(self) -> None:
-        """Raises when a run does not come back: nothing stops it but the end of the process."""
-        while self.router.threads.seconds_late() < limits.RUN_STUCK_SECONDS:
-            await asyncio.sleep(_WATCH_SECONDS)
-        raise RunStuck
-
-    async def _listen(self) -> None:
+    async def open(self) -> None:
+        """Listen, and have workers at hand. Raises CannotStart."""
         address, port = self.settings.address, self.settings.port
         try:
             await self.front.open(address, port)
@@ -98,6 +90,13 @@ class Host:
             raise CannotStart(
                 f"Cannot listen on {address}:{port}: {os.strerror(error.errno or 0)}"
             ) from error
+        self.router.workers.start()
+
+    async def close(self) -> None:
+        """Stop listening and end the workers, at once."""
+        await self.front.close()
+        await self.router.workers.close()
+        self.events.flush()
 
     async def _drain(self, serving: asyncio.Task[None], preparing: asyncio.Task[None]) -> None:
         """No new work; finish what is in flight; be forgotten."""
@@ -113,8 +112,8 @@ class Host:
         while self.router.in_flight and time.monotonic() < give_up_at:
             await asyncio.sleep(_POLL_SECONDS)
         await self.agent.leave()
-        await self.front.close()
         await asyncio.sleep(_POLL_SECONDS)  # let the last answers leave
+        await self.close()
 
     def _note(self, event: str) -> None:
         self.events.write(
@@ -131,6 +130,7 @@ def compose(settings: Settings, events: EventLog, loop: asyncio.AbstractEventLoo
     clocks = Clocks(monotonic=time.monotonic, unix=time.time)  # noqa: TID251 - passed on from here
     hot = HotState.connect(settings.redis_url, timeout_seconds=_HOT_SECONDS_MAX)
     jobs = HotState.connect(settings.redis_url, timeout_seconds=_JOBS_SECONDS_MAX)  # it waits for work
+    _check_sandbox(settings, events)
     address = Address(settings.host_id, settings.address, settings.port)
     presence = Presence(address, new_id=_new_id, now=clocks.monotonic())
     notices = Notices(hot, presence)
@@ -145,17 +145,12 @@ def compose(settings: Settings, events: EventLog, loop: asyncio.AbstractEventLoo
         artifacts.open()
     except OSError as error:
         raise CannotStart(f"Cannot use {settings.cache_dir} for model files: {error.strerror}") from error
-    replicas = Replicas(
-        hot=hot,
-        artifacts=artifacts,
-        bytes_max=settings.memory_bytes_max,
-        notices=notices,
-        events=events,
-        clock=clocks.monotonic,
-    )
-    threads = RunThreads(loop, threads=os.cpu_count() or 1, clock=clocks.monotonic)
+    workers = Workers(_worker_policy(settings), events=events, clock=clocks.monotonic)
+    ledger = Ledger(settings.isolation)
+    parts = Parts(hot, artifacts, workers, ledger, notices, events, clocks.monotonic)
+    replicas = Replicas(parts, bytes_max=settings.memory_bytes_max)
     router = Router(
-        presence=presence, key=settings.dispatch_key, replicas=replicas, threads=threads, clocks=clocks
+        presence=presence, key=settings.dispatch_key, replicas=replicas, workers=workers, clocks=clocks
     )
     agent = Agent(
         hot=hot,
@@ -171,6 +166,24 @@ def compose(settings: Settings, events: EventLog, loop: asyncio.AbstractEventLoo
     preparer = Preparer(jobs, settings.host_id, bench=bench, events=events)
     door = Door(router=router, presence=presence, events=events, new_id=_new_id, clock=clocks.monotonic)
     return Host(settings, presence, router, Front(door), agent, preparer, events)
+
+
+def _check_sandbox(settings: Settings, events: EventLog) -> None:
+    """Refuse, or in local mode warn, where this machine cannot close models in."""
+    missing = missing_protections()
+    if missing and settings.sandbox_required:
+        raise CannotStart(str(SandboxUnavailable(missing)))
+    if missing:
+        events.write("sandbox_weak", missing=missing)
+
+
+def _worker_policy(settings: Settings) -> WorkerPolicy:
+    return WorkerPolicy(
+        folder=settings.cache_dir / "workers",
+        memory_bytes_max=settings.worker_memory_bytes_max,
+        threads=os.cpu_count() or 1,
+        sandbox_required=settings.sandbox_required,
+    )
 
 
 async def run(settings: Settings, events: EventLog) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from chalicelib.contract import limits
 from chalicelib.contract.errors import NotMe, Unauthenticated
 from chalicelib.contract.tokens import Ticket, read_ticket
-from host_container.runs import too_late
+from host_container.failures import too_late
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,10 @@ class Cache:
         assert self._entries[key].pins == 0, "pinned"
         self._remove(key)
 
+    def lose(self, key: str) -> None:
+        """It is gone, whoever still counts on it; its pins are gone too."""
+        self._remove(key)
+
     def use(self, key: str, *, now: float) -> None:
         """Count one use."""
         entry = self._entries[key]

@@ -17,12 +17,30 @@ class EventLog:
     def __init__(self, descriptor: int, *, clock: Callable[[], float]) -> None:
         self._descriptor = descriptor
         self._clock = clock
+        self._noted: list[bytes] = []
+
+    def note(self, event: str, **fields: Any) -> bool:
+        """A line that may wait for `flush`. True if it is the first to wait."""
+        self._noted.append(self._line(event, fields))
+        return len(self._noted) == 1
+
+    def flush(self) -> None:
+        """Write what was noted, in one system call."""
+        if self._noted:
+            noted, self._noted = self._noted, []
+            self._put(b"".join(noted))
 
     def write(self, event: str, **fields: Any) -> None:
         """One line: the event's name, Unix seconds and the fields."""
+        self._put(self._line(event, fields))
+
+    def _line(self, event: str, fields: dict[str, Any]) -> bytes:
         line = {"event": event, "time": round(self._clock(), 3), **fields}
+        return orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE)
+
+    def _put(self, lines: bytes) -> None:
         with contextlib.suppress(OSError):  # a log that nobody reads any more is no reason to stop answering
-            os.write(self._descriptor, orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE))
+            os.write(self._descriptor, lines)
 
 
 class LogHandler(logging.Handler):

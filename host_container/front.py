@@ -22,7 +22,6 @@ import orjson
 
 from chalicelib.contract import limits
 from chalicelib.contract.errors import (
-    InferenceFailed,
     MethodNotAllowed,
     ModelRocketError,
     NotFound,
@@ -30,14 +29,16 @@ from chalicelib.contract.errors import (
 )
 from chalicelib.contract.messages import HostState
 from host_container.events import EventLog
+from host_container.frames import Asked
 from host_container.http1 import CONTINUE, Request, RequestReader, response
 from host_container.presence import Presence
-from host_container.router import Answer, Router
+from host_container.router import Answer, Call, Router
 
 _TICKET: Final = b"x-rocket-ticket"
 _OK, _UNAVAILABLE, _CLIENT_GONE = 200, 503, 499
 _BACKLOG: Final = 1024
 _SWEEP_SECONDS: Final = 0.5
+_LOG_SECONDS: Final = 0.05
 _FOREVER: Final = float("inf")
 
 
@@ -51,7 +52,11 @@ class _Phase(Enum):
     READER = limits.WRITE_SECONDS_MAX
 
 
-@dataclass(frozen=True, slots=True)
+Reply = Callable[[bytes], None]
+Cancel = Callable[[], None]
+
+
+@dataclass(slots=True)
 class Door:
     """What requests need."""
 
@@ -61,22 +66,38 @@ class Door:
     new_id: Callable[[], str]
     clock: Callable[[], float]
 
-    async def respond(self, request: Request) -> bytes:
-        """The whole response to one request."""
+    def respond(self, request: Request, reply: Reply) -> Cancel | None:
+        """The whole response goes to `reply`, now or later; then there is something to cancel."""
         path = request.path.partition(b"?")[0]
-        keep_alive = self.keeps_alive(request)
         if path == b"/infer":
-            return await self._infer(request, keep_alive=keep_alive)
+            return self._infer(request, reply)
+        keep_alive = self.keeps_alive(request)
         if path in (b"/healthz", b"/readyz") and request.method == b"GET":
             ready = path == b"/healthz" or self.presence.state is HostState.READY
-            return response(
-                _OK if ready else _UNAVAILABLE, self._health(ready), headers={}, keep_alive=keep_alive
-            )
-        return failure(NotFound("There is no such path here."), self.new_id(), keep_alive=keep_alive)
+            status = _OK if ready else _UNAVAILABLE
+            reply(response(status, self._health(ready), headers={}, keep_alive=keep_alive))
+        else:
+            missing = NotFound("There is no such path here.")
+            reply(failure(missing, self.new_id(), keep_alive=keep_alive))
+        return None
 
     def keeps_alive(self, request: Request) -> bool:
         """Whether the connection stays open after this request."""
         return request.keep_alive and not self.router.closed
+
+    def note(self, exchange: Exchange, status: int, code: str) -> None:
+        """One line in the log, a little later."""
+        took = round((self.clock() - exchange.started) * 1000, 3)
+        first = self.events.note(
+            "request",
+            request_id=exchange.request_id,
+            version=exchange.version_id,
+            status=status,
+            code=code,
+            ms=took,
+        )
+        if first:
+            asyncio.get_running_loop().call_later(_LOG_SECONDS, self.events.flush)
 
     def _health(self, ready: bool) -> bytes:
         return orjson.dumps(
@@ -87,32 +108,64 @@ class Door:
             }
         )
 
-    async def _infer(self, request: Request, *, keep_alive: bool) -> bytes:
-        """An answer or an error, and one line in the log."""
-        started = self.clock()
-        request_id, version_id = self.new_id(), ""
-        status, code = _CLIENT_GONE, ""
+    def _infer(self, request: Request, reply: Reply) -> Cancel | None:
+        exchange = Exchange(self, request, reply, started=self.clock())
         try:
-            if request.method != b"POST":
-                raise MethodNotAllowed("Use POST.")
-            admitted = self.router.admit(request.headers.get(_TICKET, b""))
-            request_id, version_id = admitted.ticket.request_id, admitted.ticket.version_id
-            answer = await self.router.infer(admitted, request.body)
-            status = _OK
-            return response(_OK, answer.body, headers=_headers(request_id, answer), keep_alive=keep_alive)
+            return exchange.begin()
         except ModelRocketError as error:
-            status, code = error.status, error.code
-            return failure(error, request_id, keep_alive=keep_alive)
+            exchange.fail(error)
         except Exception:  # the boundary of a request: it fails alone and tells the caller nothing of ours
-            status, code = InferenceFailed.status, InferenceFailed.code
-            self.events.write("crash", request_id=request_id, traceback=traceback.format_exc())
-            internal = ModelRocketError("Something went wrong here. Report the request id.")
-            return failure(internal, request_id, keep_alive=keep_alive)
-        finally:
-            took = round((self.clock() - started) * 1000, 3)
-            self.events.write(
-                "request", request_id=request_id, version=version_id, status=status, code=code, ms=took
-            )
+            crash = traceback.format_exc()
+            self.events.write("crash", request_id=exchange.request_id, traceback=crash)
+            exchange.fail(ModelRocketError("Something went wrong here. Report the request id."))
+        return None
+
+
+class Exchange:
+    """One inference: from the request to the response and its line in the log."""
+
+    __slots__ = ("_call", "_door", "_reply", "_request", "request_id", "started", "version_id")
+
+    def __init__(self, door: Door, request: Request, reply: Reply, *, started: float) -> None:
+        self._door = door
+        self._request = request
+        self._reply = reply
+        self._call: Call | None = None
+        self.started = started
+        self.request_id = ""
+        self.version_id = ""
+
+    def begin(self) -> Cancel:
+        """Raises ModelRocketError when it ends here."""
+        if self._request.method != b"POST":
+            raise MethodNotAllowed("Use POST.")
+        router = self._door.router
+        admitted = router.admit(self._request.headers.get(_TICKET, b""))
+        self.request_id, self.version_id = admitted.ticket.request_id, admitted.ticket.version_id
+        self._call = router.start(admitted, Asked(self._request.body), self._done)
+        return self.cancel
+
+    def cancel(self) -> None:
+        """The client has gone."""
+        if self._call is not None and not self._call.over:
+            self._door.router.cancel(self._call)
+            self._door.note(self, _CLIENT_GONE, "")
+
+    def fail(self, error: ModelRocketError) -> None:
+        self.request_id = self.request_id or self._door.new_id()
+        self._door.note(self, error.status, error.code)
+        keep_alive = self._door.keeps_alive(self._request)
+        self._reply(failure(error, self.request_id, keep_alive=keep_alive))
+
+    def _done(self, result: Answer | ModelRocketError) -> None:
+        if isinstance(result, ModelRocketError):
+            self.fail(result)
+            return
+        self._door.note(self, _OK, "")
+        keep_alive = self._door.keeps_alive(self._request)
+        self._reply(
+            response(_OK, result.body, headers=_headers(self.request_id, result), keep_alive=keep_alive)
+        )
 
 
 class Connection(asyncio.Protocol):
@@ -124,10 +177,12 @@ class Connection(asyncio.Protocol):
         self._reader = RequestReader()
         self._waiting: deque[Request] = deque()
         self._broken: ModelRocketError | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._answering: Request | None = None
+        self._cancel: Cancel | None = None
         self._transport: asyncio.Transport
         self._writable = True
         self._paused = False
+        self._gone = False
         self._phase = _Phase.IDLE
         self._since = door.clock()
 
@@ -143,8 +198,9 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._connections.discard(self)
         self._waiting.clear()
-        if self._task is not None:
-            self._task.cancel()
+        self._gone = True
+        if self._cancel is not None:
+            self._cancel()
 
     def data_received(self, data: bytes) -> None:
         if self._broken is not None:
@@ -180,38 +236,42 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def close_idle(self) -> None:
-        if self._task is None:
+        if self._answering is None:
             self._transport.close()
 
     # One request after the other.
 
     def _go_on(self) -> None:
-        if self._task is None and self._writable:
+        while self._answering is None and self._writable and not self._gone:
             if self._waiting:
-                request = self._waiting.popleft()
-                self._task = asyncio.get_running_loop().create_task(self._answer(request))
-            elif self._broken is not None:
+                self._answering = request = self._waiting.popleft()
+                cancel = self._door.respond(request, self._reply)
+                self._cancel = cancel if self._answering is request else None
+                continue
+            if self._broken is not None:
                 self._break_off(self._broken)
             elif self._reader.expects_continue:
                 self._reader.expects_continue = False
                 self._transport.write(CONTINUE)
+            break
         self._note_phase()
 
-    async def _answer(self, request: Request) -> None:
-        try:
-            answer = await self._door.respond(request)
-        except BaseException:
-            self._transport.abort()
-            raise
-        self._task = None
+    def _reply(self, answer: bytes) -> None:
+        request, self._answering, self._cancel = self._answering, None, None
+        if self._gone or request is None:
+            return
         self._transport.write(answer)
         if not self._door.keeps_alive(request):
+            self._gone = True
             self._transport.close()
             return
         if self._paused and len(self._waiting) <= limits.PIPELINE_MAX:
             self._paused = False
             self._transport.resume_reading()
-        self._go_on()
+        if self._waiting or self._broken is not None:
+            asyncio.get_running_loop().call_soon(self._go_on)
+        else:
+            self._note_phase()
 
     def _break_off(self, error: ModelRocketError) -> None:
         """Nothing that follows on this connection can be understood."""
@@ -226,7 +286,7 @@ class Connection(asyncio.Protocol):
     def _current_phase(self) -> _Phase:
         if not self._writable:
             return _Phase.READER
-        if self._task is not None:
+        if self._answering is not None:
             return _Phase.ANSWER
         if self._reader.in_headers:
             return _Phase.HEADERS
@@ -278,6 +338,7 @@ def _headers(request_id: str, answer: Answer) -> dict[str, str]:
     return {
         "x-request-id": request_id,
         "x-model-version": str(answer.version),
+        "x-batch-rows": str(answer.rows),
         "server-timing": f"queue;dur={took.queue * 1000:.3f}, load;dur={took.load * 1000:.3f}, "
         f"run;dur={took.run * 1000:.3f}",
     }

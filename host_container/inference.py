@@ -1,19 +1,27 @@
-"""One answer: JSON inputs by a model's signature → arrays → the model → JSON.
+"""Answers: JSON inputs by a model's signature → arrays → the model → JSON.
 
-Bytes in, bytes out; knows nothing of HTTP, hosts or queues. Meant to run off the
-event loop: parsing and serialising large bodies takes as long as running.
+Bytes in, bytes out; knows nothing of HTTP, hosts or queues. Requests that may
+share a run do, and what is wrong with one of them is its own affair.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Final
 
+import numpy as np
 import orjson
 
 from chalicelib.contract import limits
-from chalicelib.contract.errors import InferenceFailed, InvalidRequest, InvalidTensor, PayloadTooLarge
+from chalicelib.contract.errors import (
+    InferenceFailed,
+    InvalidRequest,
+    InvalidTensor,
+    ModelRocketError,
+    PayloadTooLarge,
+)
 from chalicelib.contract.messages import TensorSignature, VersionRecord
 from host_container.session import Session
 from modelrocket import errors as codec_errors
@@ -39,20 +47,112 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Output:
+    """`rows` shared the run that took `run_seconds`."""
+
     body: bytes
     run_seconds: float
+    rows: int = 1
 
 
-def answer(model: Model, body: bytes | bytearray, *, clock: Callable[[], float]) -> Output:
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    outputs: dict[str, Array]
+    run_seconds: float
+    rows: int
+
+
+Body = bytes | bytearray | memoryview
+Clock = Callable[[], float]
+Feeds = dict[str, Array]
+
+
+def answer(model: Model, body: Body, *, clock: Clock) -> Output:
     """The body of a 200. Raises InvalidRequest and its kinds, InferenceFailed."""
-    inputs = _inputs(model, _object(body))
+    [outcome] = answer_batch(model, [body], clock=clock)
+    if isinstance(outcome, ModelRocketError):
+        raise outcome
+    return outcome
+
+
+def answer_batch(model: Model, bodies: Sequence[Body], *, clock: Clock) -> list[Output | ModelRocketError]:
+    """An outcome for each body, in order. Several only for a model whose rows may share runs."""
+    outcomes: list[Output | ModelRocketError | None] = [None] * len(bodies)
+    feeds: list[tuple[int, Feeds]] = []
+    for position, body in enumerate(bodies):
+        try:
+            feeds.append((position, _inputs(model, _object(body))))
+        except ModelRocketError as error:
+            outcomes[position] = error
+    for group in _groups(feeds):
+        ran = _run_group(model, [feed for _, feed in group], clock)
+        for (position, _), one in zip(group, ran, strict=True):
+            outcomes[position] = _written(model.record, one)
+    return [outcome for outcome in outcomes if outcome is not None]
+
+
+def _groups(feeds: list[tuple[int, Feeds]]) -> list[list[tuple[int, Feeds]]]:
+    """Those together whose rows have the same shapes."""
+    if len(feeds) == 1:
+        return [feeds]
+    groups: dict[tuple[tuple[int, ...], ...], list[tuple[int, Feeds]]] = {}
+    for position, feed in feeds:
+        shapes = tuple(array.shape[1:] for array in feed.values())
+        groups.setdefault(shapes, []).append((position, feed))
+    return list(groups.values())
+
+
+def _run_group(model: Model, feeds: Sequence[Feeds], clock: Clock) -> list[_Ran | ModelRocketError]:
+    """One run where it works; each by itself where not, so that a bad row fails alone."""
+    if len(feeds) > 1:
+        sizes = [_rows(feed) for feed in feeds]
+        if None not in sizes:
+            shared = _run_together(model, feeds, [size for size in sizes if size is not None], clock)
+            if shared is not None:
+                return list(shared)
+    return [_run_alone(model, feed, clock) for feed in feeds]
+
+
+def _run_together(model: Model, feeds: Sequence[Feeds], sizes: list[int], clock: Clock) -> list[_Ran] | None:
+    joined = {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
+    total, started = sum(sizes), clock()
+    try:
+        outputs = model.session.run(joined)
+    except ModelRocketError:
+        return None
+    if any(output.shape[:1] != (total,) for output in outputs.values()):
+        return None
+    took, ends = clock() - started, list(accumulate(sizes))
+    return [
+        _Ran({name: output[end - size : end] for name, output in outputs.items()}, took, total)
+        for size, end in zip(sizes, ends, strict=True)
+    ]
+
+
+def _run_alone(model: Model, feed: Feeds, clock: Clock) -> _Ran | ModelRocketError:
     started = clock()
-    outputs = model.session.run(inputs)
-    run_seconds = clock() - started
-    return Output(_body(model.record, outputs), run_seconds)
+    try:
+        return _Ran(model.session.run(feed), clock() - started, _rows(feed) or 1)
+    except ModelRocketError as error:
+        return error
 
 
-def _object(body: bytes | bytearray) -> dict[str, Any]:
+def _rows(feed: Feeds) -> int | None:
+    """How many rows all inputs have; None where they differ or there are none."""
+    sizes = {array.shape[0] if array.ndim else -1 for array in feed.values()}
+    size = sizes.pop() if len(sizes) == 1 else -1
+    return size if size > 0 else None
+
+
+def _written(record: VersionRecord, ran: _Ran | ModelRocketError) -> Output | ModelRocketError:
+    if isinstance(ran, ModelRocketError):
+        return ran
+    try:
+        return Output(_body(record, ran.outputs), ran.run_seconds, ran.rows)
+    except ModelRocketError as error:
+        return error
+
+
+def _object(body: Body) -> dict[str, Any]:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:

@@ -1,13 +1,14 @@
 """The versions this host holds in memory: loaded on demand, one load however many wait.
 
-Owned by the event loop; downloads and loads happen in threads. The budget's
-arithmetic is `cache`'s, the files are `artifacts`'s. This is where a process per
-tenant goes one day: callers only hold, run and release.
+Owned by the event loop; downloads happen in threads and loads in the tenants'
+workers. The budget's arithmetic is `cache`'s, the files are `artifacts`'s, the
+processes `workers`'s, and who may not be loaded any more is `ledger`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,9 +21,9 @@ from chalicelib.contract.messages import ReplicaState, VersionRecord
 from host_container.artifacts import Artifacts
 from host_container.cache import Cache, Item, Refused
 from host_container.events import EventLog
-from host_container.inference import Model
+from host_container.ledger import Ledger
 from host_container.notices import Notices
-from host_container.session import load, return_freed_memory
+from host_container.workers import Loaded, Workers
 
 _RECORDS_MAX: Final = 4096
 _NEVER_FITS_SECONDS: Final = 60.0
@@ -46,27 +47,35 @@ class _Failure:
     until: float
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What replicas are made from."""
+
+    hot: HotState
+    artifacts: Artifacts
+    workers: Workers
+    ledger: Ledger
+    notices: Notices
+    events: EventLog
+    clock: Callable[[], float]
+
+
 class Replicas:
     """Loads, keeps and evicts models. Every `hold` needs its `release`."""
 
-    def __init__(
-        self,
-        *,
-        hot: HotState,
-        artifacts: Artifacts,
-        bytes_max: int,
-        notices: Notices,
-        events: EventLog,
-        clock: Callable[[], float],
-    ) -> None:
-        self._hot = hot
-        self._artifacts = artifacts
+    def __init__(self, parts: Parts, *, bytes_max: int) -> None:
+        self._hot = parts.hot
+        self._artifacts = parts.artifacts
+        self._workers = parts.workers
+        self._ledger = parts.ledger
+        self._notices = parts.notices
+        self._events = parts.events
+        self._clock = parts.clock
         self._cache = Cache(bytes_max)
-        self._notices = notices
-        self._events = events
-        self._clock = clock
+        parts.workers.on_lost(self.lost)
         self._slots = asyncio.Semaphore(limits.LOAD_SLOTS)
-        self._loaded: dict[str, Model] = {}
+        self._loaded: dict[str, Loaded] = {}
+        self._reloading: set[asyncio.Task[None]] = set()
         self._loading: dict[str, _Loading] = {}
         self._failures: OrderedDict[str, _Failure] = OrderedDict()
         self._records: OrderedDict[str, VersionRecord] = OrderedDict()
@@ -98,14 +107,22 @@ class Replicas:
                 self.remember(known)
         return known
 
-    async def hold(self, record: VersionRecord, *, wait_seconds: float) -> Model:
+    def hold_now(self, version_id: str) -> Loaded | None:
+        """The model, kept in memory until released, if it is there."""
+        loaded = self._loaded.get(version_id)
+        if loaded is not None:
+            self._cache.pin(version_id, now=self._clock())
+        return loaded
+
+    async def hold(self, record: VersionRecord, *, wait_seconds: float) -> Loaded:
         """The model, kept in memory until released. Loads it, evicting others where it must.
 
         Raises ModelLoading when it takes longer than `wait_seconds`, NoCapacity
         when it does not fit now, and whatever made the load fail.
         """
         until = self._clock() + min(limits.COLD_WAIT_SECONDS_MAX, wait_seconds - _DEADLINE_MARGIN_SECONDS)
-        while (model := self._loaded.get(record.version_id)) is None:
+        while (loaded := self.hold_now(record.version_id)) is None:
+            self._ledger.check(record.version_id, now=self._clock())
             if (error := self._recent_failure(record.version_id)) is not None:
                 raise error.with_traceback(None)  # it is raised again and again: let no frames pile up on it
             loading = self._loading.get(record.version_id) or self._start(record, self._reserve)
@@ -113,11 +130,34 @@ class Replicas:
             if not loading.task.done():
                 raise self._come_back(record, loading)
             loading.task.result()
-        self._cache.pin(record.version_id, now=self._clock())
-        return model
+        return loaded
 
-    def release(self, model: Model) -> None:
-        self._cache.unpin(model.record.version_id)
+    def release(self, loaded: Loaded) -> None:
+        if self._loaded.get(loaded.record.version_id) is loaded:  # else it was lost, and its pins with it
+            self._cache.unpin(loaded.record.version_id)
+
+    def lost(self, gone: list[Loaded], suspects: set[str]) -> None:
+        """A worker ended: what it held is gone. What did not end it comes back by itself."""
+        now = self._clock()
+        for version_id in suspects:
+            self._ledger.blame(version_id, now=now)
+            self._events.write(
+                "blamed", version=version_id, quarantined=self._ledger.quarantined(version_id, now=now)
+            )
+        for loaded in gone:
+            version_id = loaded.record.version_id
+            if self._loaded.get(version_id) is loaded:
+                del self._loaded[version_id]
+                self._cache.lose(version_id)
+                self._notices.drop(version_id)
+            if version_id not in suspects:
+                task = asyncio.create_task(self._reload(loaded.record))
+                self._reloading.add(task)
+                task.add_done_callback(self._reloading.discard)
+
+    async def _reload(self, record: VersionRecord) -> None:
+        with contextlib.suppress(ModelRocketError):  # whoever asks for it next hears why
+            self.release(await self.hold(record, wait_seconds=limits.LOAD_SECONDS_MAX))
 
     async def warm(self, record: VersionRecord) -> None:
         """Load it for requests that are to come, and say so to the gateways before returning."""
@@ -159,28 +199,36 @@ class Replicas:
         finally:
             del self._loading[record.version_id]
 
-    async def _load_reserved(self, record: VersionRecord, evicted: list[Model]) -> None:
+    async def _load_reserved(self, record: VersionRecord, evicted: list[Loaded]) -> None:
         version_id, started = record.version_id, self._clock()
         self._notices.put(record, ReplicaState.LOADING)
         try:
-            model = await asyncio.to_thread(self._load_blocking, record, evicted)
+            for one in evicted:
+                self._workers.unload(one)
+            loaded = await self._load_from_disk(record)
         except BaseException:
             self._cache.forget(version_id)
             self._notices.drop(version_id)
             raise
         self._cache.commit(version_id, now=self._clock())
-        self._loaded[version_id] = model
+        self._loaded[version_id] = loaded
         self._failures.pop(version_id, None)
         self._notices.put(record, ReplicaState.READY)
-        self._events.write("loaded", version=version_id, ms=round((self._clock() - started) * 1000, 1))
+        self._events.write(
+            "loaded",
+            version=version_id,
+            ms=round((self._clock() - started) * 1000, 1),
+            worker=loaded.worker.number,
+            bytes_resident=loaded.report.bytes_resident,
+            batch_size_max=loaded.report.batch_size_max,
+            batching=loaded.report.batching,
+        )
 
-    def _load_blocking(self, record: VersionRecord, evicted: list[Model]) -> Model:
-        """In a thread. What is evicted is freed first: both may not fit at once."""
-        if evicted:
-            evicted.clear()
-            return_freed_memory()
-        with self._artifacts.held(record) as path:
-            return Model.of(record, load(path))
+    async def _load_from_disk(self, record: VersionRecord) -> Loaded:
+        """From the artifact's file, which is kept on disk meanwhile."""
+        with contextlib.ExitStack() as held:
+            path = await asyncio.to_thread(held.enter_context, self._artifacts.held(record))
+            return await self._workers.load(record, path, key=self._ledger.worker_key(record))
 
     def _reserve(self, item: Item) -> tuple[str, ...]:
         try:
@@ -191,7 +239,7 @@ class Replicas:
                 retry_after=error.retry_after or _NEVER_FITS_SECONDS,
             ) from error
 
-    def _unload(self, version_ids: tuple[str, ...]) -> list[Model]:
+    def _unload(self, version_ids: tuple[str, ...]) -> list[Loaded]:
         for version_id in version_ids:
             self._notices.drop(version_id)
             self._events.write("evicted", version=version_id)

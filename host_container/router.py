@@ -1,20 +1,32 @@
-"""One dispatch: ticket → version → a model in memory → its answer. Transport-free."""
+"""One dispatch: ticket → version → a model in a worker → its answer. Transport-free.
+
+A request for a model that is loaded is handed to its worker before `start`
+returns, without a task of its own; only a cold one waits in a task.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from chalicelib.contract import limits
-from chalicelib.contract.errors import DependencyFailed, Draining, NotFound, Overloaded
+from chalicelib.contract.errors import (
+    DependencyFailed,
+    Draining,
+    ModelRocketError,
+    NotFound,
+    Overloaded,
+)
 from chalicelib.contract.messages import VersionRecord
 from chalicelib.contract.tokens import Ticket
 from host_container.admission import Admitted, admit
-from host_container.inference import Model, Output, answer
+from host_container.failures import crashed, too_late
+from host_container.frames import Asked
 from host_container.presence import Presence
 from host_container.replicas import Replicas
-from host_container.runs import Run, RunThreads, too_late
+from host_container.workers import Loaded, Lost, Outcome, Ran, Workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +40,13 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
+    """`json_bytes` of the body are JSON, 0 means all. `rows` shared its run."""
+
     body: bytes
     version: int
     timings: Timings
+    rows: int
+    json_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +57,34 @@ class Clocks:
     unix: Callable[[], float]
 
 
-@dataclass(frozen=True, slots=True)
-class _Ran:
-    output: Output
-    started: float
+Done = Callable[[Answer | ModelRocketError], None]
+
+
+@dataclass(eq=False, slots=True)
+class Call:
+    """One request on its way. Times are on the monotonic clock."""
+
+    ticket: Ticket
+    asked: Asked
+    done: Done
+    received: float
+    deadline: float
+    held: float = 0.0
+    task: asyncio.Task[None] | None = None
+    repeated: bool = False
+    over: bool = False
 
 
 class Router:
     """Counts what is in flight and bounds it. Owned by the event loop."""
 
     def __init__(
-        self, *, presence: Presence, key: bytes, replicas: Replicas, threads: RunThreads, clocks: Clocks
+        self, *, presence: Presence, key: bytes, replicas: Replicas, workers: Workers, clocks: Clocks
     ) -> None:
         self._presence = presence
         self._key = key
         self.replicas = replicas
-        self.threads = threads
+        self.workers = workers
         self._clocks = clocks
         self.in_flight = 0
         self.closed = False
@@ -66,50 +94,109 @@ class Router:
         boot_id = self._presence.alive(self._clocks.monotonic())
         return admit(header, key=self._key, boot_id=boot_id, unix=self._clocks.unix())
 
-    async def infer(self, admitted: Admitted, body: bytes | bytearray) -> Answer:
-        """Cancel it when nobody waits any more: work that has not started is dropped.
+    def start(self, admitted: Admitted, asked: Asked, done: Done) -> Call:
+        """`done` is called once with the answer or the error, never before this returns.
 
-        Raises a ModelRocketError for everything that is not an answer.
+        Raises Draining, Overloaded, NotFound.
         """
         if self.closed:
             raise Draining("This host is shutting down. Another one answers.")
         if self.in_flight >= limits.HOST_QUEUE_MAX:
             raise Overloaded("This host has more requests than it can hold. Try again shortly.")
+        received = self._clocks.monotonic()
+        call = Call(admitted.ticket, asked, done, received, received + admitted.seconds_left)
+        loaded = self.replicas.hold_now(admitted.ticket.version_id)
         self.in_flight += 1
+        if loaded is None:
+            call.task = asyncio.get_running_loop().create_task(self._wake(call))
+        else:
+            try:
+                self._run(call, loaded)
+            except ModelRocketError:
+                self.in_flight -= 1
+                raise
+        return call
+
+    def cancel(self, call: Call) -> None:
+        """Nobody waits any more: what has not started is dropped."""
+        if call.task is not None:
+            call.task.cancel()
+        self._end(call)
+
+    def _run(self, call: Call, loaded: Loaded) -> None:
         try:
-            async with asyncio.timeout(admitted.seconds_left):
-                return await self._answer(admitted, body)
+            _check_tenant(loaded.record, call.ticket)
+            self._check_queues(loaded)
+        except ModelRocketError:
+            self.replicas.release(loaded)
+            raise
+        call.held = self._clocks.monotonic()
+        done = partial(self._ran, call, loaded)
+        self.workers.run(loaded, call.asked, deadline=call.deadline, done=done)
+
+    def _check_queues(self, loaded: Loaded) -> None:
+        if loaded.in_flight >= limits.MODEL_QUEUE_MAX:
+            raise Overloaded("This model has more requests than it can hold. Try again shortly.")
+        if len(loaded.worker.pending) >= limits.TENANT_QUEUE_MAX:
+            raise Overloaded("Your models have more requests than this host holds for one account.")
+
+    def _ran(self, call: Call, loaded: Loaded, outcome: Outcome) -> None:
+        self.replicas.release(loaded)
+        if call.over:
+            return
+        match outcome:
+            case Ran():
+                self._finish(call, _answer(call, loaded.record, outcome))
+            case Lost(suspect=False) if not call.repeated and not self.closed:
+                call.repeated = True  # it had not started: the worker ended over something else
+                call.task = asyncio.get_running_loop().create_task(self._wake(call))
+            case Lost():
+                self._finish(call, crashed())
+            case _:
+                self._finish(call, outcome)
+
+    async def _wake(self, call: Call) -> None:
+        """Load what is not loaded, then run. Ends the call whatever happens, unless cancelled."""
+        try:
+            async with asyncio.timeout(call.deadline - self._clocks.monotonic()):
+                record = await self._record(call.ticket)
+                left = call.deadline - self._clocks.monotonic()
+                loaded = await self.replicas.hold(record, wait_seconds=left)
+            if call.over:
+                self.replicas.release(loaded)
+                return
+            self._run(call, loaded)
         except TimeoutError:
-            raise too_late() from None
-        finally:
+            self._finish(call, too_late())
+        except ModelRocketError as error:
+            self._finish(call, error)
+        except Exception as error:  # the boundary of a request that has a task: it must end
+            self._finish(call, ModelRocketError("Something went wrong here. Report the request id."))
+            raise error
+
+    def _finish(self, call: Call, result: Answer | ModelRocketError) -> None:
+        if not call.over:
+            self._end(call)
+            call.done(result)
+
+    def _end(self, call: Call) -> None:
+        if not call.over:
+            call.over = True
             self.in_flight -= 1
-
-    async def _answer(self, admitted: Admitted, body: bytes | bytearray) -> Answer:
-        clock = self._clocks.monotonic
-        received = clock()
-        deadline = received + admitted.seconds_left
-        record = await self._record(admitted.ticket)
-        model = await self.replicas.hold(record, wait_seconds=admitted.seconds_left)
-        held = clock()
-        ran = await self.threads.submit(self._run(model, body, deadline))
-        if clock() > deadline:
-            raise too_late()
-        timings = Timings(queue=ran.started - held, load=held - received, run=ran.output.run_seconds)
-        return Answer(ran.output.body, record.number, timings)
-
-    def _run(self, model: Model, body: bytes | bytearray, deadline: float) -> Run[_Ran]:
-        clock = self._clocks.monotonic
-
-        def work() -> _Ran:
-            started = clock()
-            return _Ran(answer(model, body, clock=clock), started)
-
-        return Run(work, deadline=deadline, released=lambda: self.replicas.release(model))
 
     async def _record(self, ticket: Ticket) -> VersionRecord:
         record = await self.replicas.record(ticket.version_id)
         if record is None:  # the gateway knows it: the hot state has forgotten and will be told again
             raise DependencyFailed("The version is not known here yet. Try again shortly.", retry_after=2)
-        if record.tenant != ticket.tenant:
-            raise NotFound("There is no such model.")
+        _check_tenant(record, ticket)
         return record
+
+
+def _check_tenant(record: VersionRecord, ticket: Ticket) -> None:
+    if record.tenant != ticket.tenant:
+        raise NotFound("There is no such model.")
+
+
+def _answer(call: Call, record: VersionRecord, ran: Ran) -> Answer:
+    timings = Timings(queue=ran.queue_seconds, load=call.held - call.received, run=ran.run_seconds)
+    return Answer(ran.body, record.number, timings, ran.rows, ran.json_bytes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, TypeVar
@@ -13,11 +14,21 @@ from urllib.parse import urlsplit
 PREFIX: Final = "MODELROCKET_"
 MEMORY_BYTES_DEFAULT: Final = 2 * 1024**3
 DISK_TO_MEMORY: Final = 5
+WORKER_TO_MEMORY: Final = 2
+"""Address space is not memory: stacks, arenas and mapped files count in full."""
 _PORT_MAX: Final = 65_535
 _HOST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _KEY_HEX: Final = re.compile(r"[0-9A-Fa-f]{64}")
 
 Value = TypeVar("Value")
+
+
+class Isolation(StrEnum):
+    """Which models share a worker process. `HOST` isolates least: for a GPU that all must share."""
+
+    TENANT = "tenant"
+    MODEL = "model"
+    HOST = "host"
 
 
 class InvalidSettings(ValueError):
@@ -44,6 +55,9 @@ class Settings:
     cache_dir: Path
     memory_bytes_max: int
     disk_bytes_max: int
+    worker_memory_bytes_max: int
+    isolation: Isolation
+    sandbox_required: bool
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -63,6 +77,13 @@ class Settings:
             disk_bytes_max=read.value(
                 "DISK_BYTES_MAX", _positive, default=DISK_TO_MEMORY * (memory or MEMORY_BYTES_DEFAULT)
             ),
+            worker_memory_bytes_max=read.value(
+                "WORKER_MEMORY_BYTES_MAX",
+                _positive,
+                default=WORKER_TO_MEMORY * (memory or MEMORY_BYTES_DEFAULT),
+            ),
+            isolation=read.value("ISOLATION", _isolation, default=Isolation.TENANT),
+            sandbox_required=read.value("SANDBOX", _sandbox_required, default=True),
         )
         if read.problems:
             raise InvalidSettings(tuple(read.problems))
@@ -120,6 +141,19 @@ def _positive(raw: str) -> int:
     if not raw.isdecimal() or int(raw) == 0:
         raise ValueError("must be a number of bytes above 0")
     return int(raw)
+
+
+def _isolation(raw: str) -> Isolation:
+    try:
+        return Isolation(raw)
+    except ValueError:
+        raise ValueError(f"must be one of {', '.join(Isolation)}") from None
+
+
+def _sandbox_required(raw: str) -> bool:
+    if raw not in ("required", "preferred"):
+        raise ValueError("must be required or preferred")
+    return raw == "required"
 
 
 def _key(raw: str) -> bytes:

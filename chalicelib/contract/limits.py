@@ -64,12 +64,19 @@ HOST_DEAD_SECONDS: Final = 15.0
 LOAD_SECONDS_MAX: Final = 30.0
 LOAD_SLOTS: Final = 2
 COLD_WAIT_SECONDS_MAX: Final = 20.0
-HOST_QUEUE_MAX: Final = 256
-MODEL_QUEUE_MAX: Final = 64
+HOST_QUEUE_MAX: Final = 1_024
+MODEL_QUEUE_MAX: Final = 128
 LOAD_FAILURE_SECONDS_MAX: Final = 60.0
 """A version that failed to load is not tried again for 1, 2, 4, … up to this many seconds."""
-RUN_STUCK_SECONDS: Final = 5.0
-"""A host where a run goes on for this long after its deadline drains and is replaced."""
+TENANT_QUEUE_MAX: Final = HOST_QUEUE_MAX // 4
+KILL_GRACE_SECONDS: Final = 0.2
+"""A run that goes on for this long after its deadline takes its worker with it."""
+UNANSWERED_SECONDS_MAX: Final = 30.0
+"""A worker that has not even dropped a request this long after its deadline is killed."""
+CRASHES_MAX: Final = 2
+CRASH_WINDOW_SECONDS: Final = 600.0
+QUARANTINE_SECONDS: Final = 900.0
+"""A version that ended its worker `CRASHES_MAX` times within the window is not served for this long."""
 DRAIN_SECONDS_MAX: Final = 30.0
 DRAIN_PROPAGATION_SECONDS: Final = 2.0
 """How long a draining host still takes work from gateways that have not heard."""

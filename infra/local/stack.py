@@ -102,6 +102,7 @@ class Stack:
                 "MODELROCKET_HOST_PORT": str(port),
                 "MODELROCKET_CACHE_DIR": str(self.layout.folder(f"hosts/{name}")),
                 "MODELROCKET_DISPATCH_KEY": self.layout.credentials.dispatch_key,
+                "MODELROCKET_SANDBOX": "preferred",  # the models here are the user's own
                 "ORT_DISABLE_TELEMETRY": "1",
             },
             port=port,

@@ -32,13 +32,17 @@ from tests.support.hosts import (
     running_host,
     store,
 )
-from tests.support.processes import descendants
+from tests.support.processes import descendants, running_module
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.stack
 
 ONE = {"x": [[1]]}
 MANY_TURNS = 800_000
+
+
+def examiners(host: HostProcess) -> set[int]:
+    return running_module(host.process.pid, "host_container.examine")
 
 
 def ready_replicas(hot: HotState, record: VersionRecord) -> set[str]:
@@ -194,7 +198,7 @@ def test_f36_a_host_stops_while_it_examines_a_file_and_hands_the_job_back(
 ) -> None:
     job = store(servers, onnx_models.endless())
     hot.enqueue(job)
-    examining = wait_for(lambda: descendants(host.process.pid), what="the examination")
+    examining = wait_for(lambda: examiners(host), what="the examination")
     assert host.terminate() == 0
     assert outcome(hot, job).retry
     wait_for(lambda: not examining & descendants(os.getpid()), what="the examination to end")
@@ -205,7 +209,7 @@ def test_f27_the_job_of_a_killed_host_is_done_by_another(
 ) -> None:
     job = store(servers, onnx_models.slow(MANY_TURNS))
     hot.enqueue(job)
-    examining = wait_for(lambda: descendants(host.process.pid), what="the examination")
+    examining = wait_for(lambda: examiners(host), what="the examination")
     host.process.kill()
     host.process.wait()
     wait_for(lambda: not any(Path(f"/proc/{pid}/cwd").exists() for pid in examining), what="it to end too")
@@ -220,21 +224,40 @@ def test_an_examination_killed_from_outside_is_done_again(
 ) -> None:
     job = store(servers, onnx_models.slow(MANY_TURNS))
     hot.enqueue(job)
-    examining = wait_for(lambda: descendants(host.process.pid), what="the examination")
+    examining = wait_for(lambda: examiners(host), what="the examination")
     for pid in examining:
         os.kill(pid, signal.SIGKILL)
     assert outcome(hot, job).reason is None
 
 
-def test_f65_a_run_that_does_not_come_back_costs_its_caller_the_deadline_and_the_host_is_replaced(
+def test_f65_a_run_that_does_not_come_back_is_killed_and_the_next_request_is_served(
     host: HostProcess, hot: HotState, servers: EmbeddedServers
 ) -> None:
-    record = prepare(hot, servers, onnx_models.turning())
-    reply = host.infer(record, {"x": [10**15]}, ticket=host.ticket(record, seconds=1))
+    endless, neighbour = (
+        prepare(hot, servers, onnx_models.turning()),
+        prepare(hot, servers, onnx_models.marked(7)),
+    )
+    before = host.boot_id
+    reply = host.infer(endless, {"x": [10**15]}, ticket=host.ticket(endless, seconds=1))
     assert (reply.status, reply.code) == (504, "deadline_exceeded")
-    assert host.infer(record, {"x": [2]}).body["result"] == {"y": [3]}
-    assert host.process.wait(timeout=60) == 1
-    assert heartbeat(hot, host) is None
+    assert host.infer(neighbour, ONE).body["result"] == {"y": [[7, 1]]}
+    assert host.infer(endless, {"x": [2]}).body["result"] == {"y": [3]}
+    assert host.boot_id == before
+    assert len(host.events("worker_killed")) == 1
+    assert [event["quarantined"] for event in host.events("blamed")] == [False]
+
+
+def test_f65_a_version_that_does_it_twice_is_quarantined_and_its_tenant_goes_on(
+    host: HostProcess, hot: HotState, servers: EmbeddedServers
+) -> None:
+    endless = prepare(hot, servers, onnx_models.turning())
+    for _ in range(limits.CRASHES_MAX):
+        reply = host.infer(endless, {"x": [10**15]}, ticket=host.ticket(endless, seconds=1))
+        assert (reply.status, reply.code) == (504, "deadline_exceeded")
+    wait_for(lambda: len(host.events("blamed")) == limits.CRASHES_MAX, what="the blame")
+    reply = host.infer(endless, {"x": [2]})
+    assert (reply.status, reply.code) == (422, "invalid_model")
+    assert "quarantined" in reply.body["error"]["message"]
 
 
 def test_f29_a_host_that_was_stopped_refuses_what_was_meant_for_the_one_before(

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ from chalicelib.contract.tokens import Ticket
 from host_container.__main__ import Host, compose
 from host_container.events import EventLog
 from host_container.session import load
-from host_container.settings import Settings
+from host_container.settings import Isolation, Settings
 from tests.support.hosts import Reply, free_port
 
 KEY: Final = bytes(32)
@@ -66,15 +67,23 @@ class Door:
         return await asyncio.open_connection("127.0.0.1", self.host.settings.port)
 
     def events(self, name: str) -> list[dict[str, Any]]:
+        self.host.events.flush()
         events = map(json.loads, self.log.read_text().splitlines())
         return [event for event in events if event["event"] == name]
 
 
 @asynccontextmanager
 async def open_door(
-    folder: Path, *models: bytes, memory_bytes_max: int = 2**30, passport: Passport | None = None
+    folder: Path,
+    *models: bytes,
+    memory_bytes_max: int = 2**30,
+    passport: Passport | None = None,
+    tenants: Sequence[str] = (),
 ) -> AsyncIterator[Door]:
-    """Listening, with these models on disk. The hot state and S3 are away, and stay away."""
+    """Listening, with these models on disk. The hot state and S3 are away, and stay away.
+
+    `tenants` own the models in turn; by default one owns them all.
+    """
     settings = Settings(
         host_id="host",
         address="127.0.0.1",
@@ -86,8 +95,12 @@ async def open_door(
         cache_dir=folder / "cache",
         memory_bytes_max=memory_bytes_max,
         disk_bytes_max=2**30,
+        worker_memory_bytes_max=2**32,
+        isolation=Isolation.TENANT,
+        sandbox_required=True,
     )
-    records = [_on_disk(folder / "cache", content, passport) for content in models]
+    owners = cycle(tenants or ["tenant"])
+    records = [_on_disk(folder / "cache", content, passport, next(owners)) for content in models]
     log = folder / "events"
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     with pytest.MonkeyPatch.context() as patch:
@@ -96,12 +109,11 @@ async def open_door(
         host = compose(settings, EventLog(descriptor, clock=time.time), asyncio.get_running_loop())
     for record in records:
         host.router.replicas.remember(record)
-    await host.front.open(settings.address, settings.port)
+    await host.open()
     try:
         yield Door(host, records, log)
     finally:
-        await host.front.close()
-        await asyncio.to_thread(host.router.threads.close)
+        await host.close()
         os.close(descriptor)
 
 
@@ -119,15 +131,15 @@ async def warm(door: Door, record: VersionRecord) -> None:
         await door.host.router.replicas.warm(record)
 
 
-def _on_disk(cache: Path, content: bytes, passport: Passport | None) -> VersionRecord:
+def _on_disk(cache: Path, content: bytes, passport: Passport | None, tenant: str) -> VersionRecord:
     sha256, version_id = hashlib.sha256(content).hexdigest(), str(uuid.uuid4())
-    path = cache / "versions" / "tenant" / version_id / f"{sha256}.onnx"
+    path = cache / "versions" / tenant / version_id / f"{sha256}.onnx"
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     return VersionRecord(
         version_id=version_id,
         model_id=str(uuid.uuid4()),
-        tenant="tenant",
+        tenant=tenant,
         number=1,
         sha256=sha256,
         bytes=len(content),

@@ -123,6 +123,21 @@ def turning() -> bytes:
     return data(model([loop], [value("x", [1], "int64")], [value("y", [1])], weights))
 
 
+def growing() -> bytes:
+    """Takes as much memory as the square of its input: 4 bytes times x times x."""
+    return data(
+        model(
+            [
+                helper.make_node("Concat", ["x", "x"], ["shape"], axis=0),
+                helper.make_node("ConstantOfShape", ["shape"], ["square"], value=weight("", [1.0])),
+                helper.make_node("ReduceSum", ["square"], ["y"], keepdims=0),
+            ],
+            [value("x", [1], "int64")],
+            [value("y", [])],
+        )
+    )
+
+
 def slow(turns: int) -> bytes:
     """Gives back its input after so many turns of a loop: tens of milliseconds per hundred thousand."""
     return data(_loop(weight("turns", turns, "int64")))

@@ -32,6 +32,18 @@ def processes_mentioning(text: str) -> dict[int, str]:
     return {pid: command for pid, command in found.items() if is_alive(pid)}
 
 
+def running_module(pid: int, module: str) -> set[int]:
+    """Those below this process that were started as `python -m module`."""
+    return {one for one in descendants(pid) if module in _command(one)}
+
+
+def _command(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return []
+
+
 def descendants(pid: int) -> set[int]:
     """Every process below this one."""
     found: set[int] = set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,7 @@ from typing import Any
 import pytest
 
 from chalicelib.contract import limits
-from chalicelib.contract.errors import DeadlineExceeded
 from chalicelib.contract.messages import Passport
-from host_container.runs import Run, RunThreads
 from tests.support import onnx_models
 from tests.support.door import Door, open_door, warm
 
@@ -212,34 +209,6 @@ def test_a_closed_host_sends_callers_elsewhere(tmp_path: Path) -> None:
         assert (reply.status, reply.code, reply.headers["connection"]) == (503, "draining", "close")
 
     play(tmp_path, scene, onnx_models.marked(7))
-
-
-def test_work_that_nobody_waits_for_or_that_is_late_does_not_start() -> None:
-    started: list[str] = []
-    released: list[str] = []
-
-    def run(name: str, *, seconds: float, pause: float = 0) -> Run[str]:
-        def work() -> str:
-            started.append(name)
-            time.sleep(pause)
-            return name
-
-        return Run(work, deadline=time.monotonic() + seconds, released=lambda: released.append(name))
-
-    async def main() -> None:
-        threads = RunThreads(asyncio.get_running_loop(), threads=1, clock=time.monotonic)
-        first = threads.submit(run("first", seconds=60, pause=0.2))
-        dropped = threads.submit(run("dropped", seconds=60))
-        late = threads.submit(run("late", seconds=0.05))
-        last = threads.submit(run("last", seconds=60))
-        dropped.cancel()
-        with pytest.raises(DeadlineExceeded):
-            await late
-        assert (await first, await last) == ("first", "last")
-        threads.close()
-
-    asyncio.run(main())
-    assert (started, released) == (["first", "last"], ["first", "dropped", "late", "last"])
 
 
 def test_prefetching_takes_free_memory_only(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from host_container.settings import InvalidSettings, Settings
+from host_container.settings import InvalidSettings, Isolation, Settings
 
 GOOD = {
     "MODELROCKET_HOST_ID": "host-1",
@@ -32,6 +32,9 @@ def test_defaults_are_two_gib_of_memory_and_five_times_that_on_disk() -> None:
         cache_dir=Path("/var/cache/host"),
         memory_bytes_max=2 * 2**30,
         disk_bytes_max=10 * 2**30,
+        worker_memory_bytes_max=4 * 2**30,
+        isolation=Isolation.TENANT,
+        sandbox_required=True,
     )
 
 
@@ -72,3 +75,13 @@ def test_secrets_are_not_shown() -> None:
     shown = repr(Settings.from_env(GOOD))
     assert "secret" not in shown
     assert "\\x0f" not in shown
+
+
+def test_isolation_and_sandbox_are_chosen_by_name() -> None:
+    settings = Settings.from_env(
+        GOOD | {"MODELROCKET_ISOLATION": "model", "MODELROCKET_SANDBOX": "preferred"}
+    )
+    assert (settings.isolation, settings.sandbox_required) == (Isolation.MODEL, False)
+    with pytest.raises(InvalidSettings) as caught:
+        Settings.from_env(GOOD | {"MODELROCKET_ISOLATION": "none", "MODELROCKET_SANDBOX": "off"})
+    assert len(caught.value.problems) == 2

@@ -1,0 +1,13 @@
+"""Errors that several parts of the host answer with, worded once."""
+
+from __future__ import annotations
+
+from chalicelib.contract.errors import DeadlineExceeded, InferenceFailed
+
+
+def too_late() -> DeadlineExceeded:
+    return DeadlineExceeded("The model did not answer in time. Send fewer rows, or allow more time.")
+
+
+def crashed() -> InferenceFailed:
+    return InferenceFailed("The model ended its process while it answered. Other models were not touched.")

@@ -1,0 +1,254 @@
+"""The process that runs one tenant's models: read frames, batch, run, write frames.
+
+It owns nothing but its end of a socket pair, its private folder and a shared
+page. Light models run on the thread that reads, as soon as they are read; heavy
+ones on threads of their own, so that they hold nobody up. Whatever queued for a
+model while its last run went on becomes its next run: no timer, no waiting.
+
+What happens to it is decided outside: it can be killed at any time.
+"""
+
+from __future__ import annotations
+
+import gc
+import mmap
+import os
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from chalicelib.contract import limits
+from chalicelib.contract.errors import InferenceFailed, ModelRocketError
+from host_container.beacon import Beacon
+from host_container.certificate import certify
+from host_container.failures import too_late
+from host_container.frames import (
+    RAN,
+    Failure,
+    Frame,
+    FrameReader,
+    Kind,
+    LoadOrder,
+    LoadReport,
+    frame,
+)
+from host_container.inference import Model, Output, answer_batch
+from host_container.session import load, return_freed_memory
+
+_READ_BYTES: Final = 1 << 20
+_STATM_BYTES: Final = 128
+_HEAVY_SECONDS: Final = 0.000_15
+"""Above this a run goes to a thread of its own; the hand-over costs about 20 µs."""
+_BATCH_SIZE_MAX: Final = 64
+_SEED: Final = 20_240_607
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A request in the queue of its model."""
+
+    identity: int
+    deadline: float
+    received: float
+    body: memoryview
+
+
+@dataclass(slots=True)
+class Slot:
+    """A loaded model and what waits for it."""
+
+    number: int
+    model: Model
+    heavy: bool
+    batch_size_max: int
+    waiting: deque[Waiting] = field(default_factory=deque)
+    busy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a worker has besides its connection.
+
+    `threads` for heavy models; `memory` is its own /proc/self/statm, opened before it was closed in.
+    """
+
+    folder: Path
+    beacon: Beacon
+    threads: int
+    memory: int
+    now: Callable[[], float]
+
+
+class Worker:
+    """One connection to the front."""
+
+    def __init__(self, connection: socket.socket, world: World) -> None:
+        self._connection = connection
+        self._folder = world.folder
+        self._beacon = world.beacon
+        self._now = world.now
+        self._threads = world.threads
+        self._memory = world.memory
+        self._slots: dict[int, Slot] = {}
+        self._light: deque[Slot] = deque()
+        self._heavy: deque[Slot] = deque()
+        self._work = threading.Condition()
+        self._sending = threading.Lock()
+        self._started_threads = 0
+        self._reader = FrameReader(payload_bytes_max=limits.BODY_BYTES_MAX + (1 << 16))
+        self._buffer = bytearray(_READ_BYTES)
+
+    def serve(self) -> None:
+        """Until the front goes away."""
+        while self._read(block=not self._light):
+            replies = [self._run_next(self._light.popleft(), lane=0) for _ in range(len(self._light))]
+            if replies:
+                self._send(b"".join(replies))
+
+    def _read(self, *, block: bool) -> bool:
+        """Take in what has arrived. False when the front has gone."""
+        flags = 0 if block else socket.MSG_DONTWAIT
+        try:
+            size = self._connection.recv_into(self._buffer, 0, flags)
+        except BlockingIOError:
+            return True
+        if not size:
+            return False
+        received = self._now()
+        for one in self._reader.feed(bytes(memoryview(self._buffer)[:size])):
+            self._take(one, received)
+        return True
+
+    def _take(self, one: Frame, received: float) -> None:
+        if one.kind == Kind.RUN:
+            self._queue(one, received)
+        elif one.kind == Kind.LOAD:
+            self._send(self._load(one))
+        elif one.kind == Kind.UNLOAD:
+            self._slots.pop(one.slot, None)
+            gc.collect()
+            return_freed_memory()
+
+    def _queue(self, one: Frame, received: float) -> None:
+        slot = self._slots.get(one.slot)
+        if slot is None:
+            self._send(_refused(one.identity, InferenceFailed("The model is not loaded here any more.")))
+            return
+        waiting = Waiting(one.identity, one.stamp, received, one.payload)
+        if slot.heavy:
+            with self._work:
+                slot.waiting.append(waiting)
+                self._ready(slot)
+            return
+        slot.waiting.append(waiting)
+        if not slot.busy:
+            slot.busy = True
+            self._light.append(slot)
+
+    # Running.
+
+    def _run_next(self, slot: Slot, *, lane: int) -> bytes:
+        """The answers to the next batch of a light model."""
+        batch = self._next_batch(slot)
+        if slot.waiting:
+            self._light.append(slot)
+        else:
+            slot.busy = False
+        return self._run(slot, batch, lane=lane)
+
+    def _next_batch(self, slot: Slot) -> list[Waiting]:
+        count = min(len(slot.waiting), slot.batch_size_max)
+        return [slot.waiting.popleft() for _ in range(count)]
+
+    def _run(self, slot: Slot, batch: Sequence[Waiting], *, lane: int) -> bytes:
+        started = self._now()
+        alive = [one for one in batch if one.deadline > started]
+        frames = [_refused(one.identity, too_late()) for one in batch if one.deadline <= started]
+        if alive:
+            deadline = max(one.deadline for one in alive)
+            self._beacon.light(lane, deadline=deadline, slot=slot.number, last=batch[-1].identity)
+            answered = answer_batch(slot.model, [one.body for one in alive], clock=self._now)
+            self._beacon.dark(lane)
+            frames += [_reply(one, reply, started) for one, reply in zip(alive, answered, strict=True)]
+        return b"".join(frames)
+
+    def _ready(self, slot: Slot) -> None:
+        """Under the lock: let a thread take it, unless one has it."""
+        if slot.busy or not slot.waiting:
+            return
+        slot.busy = True
+        self._heavy.append(slot)
+        if self._started_threads < self._threads:
+            self._started_threads += 1
+            lane = self._started_threads
+            threading.Thread(target=self._serve_heavy, args=(lane,), daemon=True).start()
+        self._work.notify()
+
+    def _serve_heavy(self, lane: int) -> None:
+        while True:
+            with self._work:
+                while not self._heavy:
+                    self._work.wait()
+                slot = self._heavy.popleft()
+                batch = self._next_batch(slot)
+                slot.busy = False
+                self._ready(slot)
+            self._send(self._run(slot, batch, lane=lane))
+
+    def _send(self, data: bytes) -> None:
+        with self._sending:
+            self._connection.sendall(data)
+
+    # Loading.
+
+    def _load(self, one: Frame) -> bytes:
+        try:
+            order = msgspec.json.decode(one.payload, type=LoadOrder)
+            self._beacon.light(0, deadline=one.stamp, slot=one.slot, last=0)
+            slot, report = self._loaded(order, one.slot)
+        except ModelRocketError as error:
+            return frame(Kind.FAILED, msgspec.json.encode(Failure.of(error)), slot=one.slot)
+        finally:
+            self._beacon.dark(0)
+        self._slots[one.slot] = slot
+        return frame(Kind.LOADED, msgspec.json.encode(report), slot=one.slot)
+
+    def _loaded(self, order: LoadOrder, number: int) -> tuple[Slot, LoadReport]:
+        before, started = self._resident_bytes(), self._now()
+        session = load(self._folder / order.file)
+        took = self._now() - started
+        model = Model.of(order.record, session)
+        certificate = certify(session.signature, session.run, seed=_SEED, clock=self._now)
+        run_seconds = order.record.passport.run_ms / 1000
+        batch_size_max = _BATCH_SIZE_MAX if certificate.batchable else 1
+        report = LoadReport(
+            signature=session.signature,
+            load_seconds=took,
+            run_seconds=run_seconds,
+            bytes_resident=max(0, self._resident_bytes() - before),
+            batch_size_max=batch_size_max,
+            batching=certificate.evidence,
+        )
+        heavy = run_seconds > _HEAVY_SECONDS
+        return Slot(number, model, heavy, batch_size_max), report
+
+    def _resident_bytes(self) -> int:
+        """Of this process, shared pages included."""
+        return int(os.pread(self._memory, _STATM_BYTES, 0).split()[1]) * mmap.PAGESIZE
+
+
+def _reply(one: Waiting, outcome: Output | ModelRocketError, started: float) -> bytes:
+    if isinstance(outcome, ModelRocketError):
+        return _refused(one.identity, outcome)
+    ran = RAN.pack(started - one.received, outcome.run_seconds, outcome.rows, 0)
+    return frame(Kind.ANSWER, ran + outcome.body, identity=one.identity)
+
+
+def _refused(identity: int, error: ModelRocketError) -> bytes:
+    return frame(Kind.REFUSED, msgspec.json.encode(Failure.of(error)), identity=identity)
