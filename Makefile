@@ -2,12 +2,12 @@
 PYTHON ?= python3
 VENV   := .venv
 RUN    := $(VENV)/bin
-CODE   := app.py chalicelib host_container infra client/modelrocket tests
+CODE   := app.py chalicelib host_container infra client/modelrocket benchmarks tests
 
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check fix lock clean
+.PHONY: help setup demo up test bench check fix lock clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,10 @@ up: $(VENV)/.installed ## start everything and keep it running; Ctrl-C stops it
 test: $(VENV)/.installed-dev ## run every test over the real servers
 	$(RUN)/python -m pytest $(ARGS)
 
+bench: $(VENV)/.installed ## measure beside raw onnxruntime: BENCH=load ONLY=tiny QUICK=1 PEERS=fastapi,litserve,mlserver,bentoml
+	@$(RUN)/python -m benchmarks $(BENCH) $(if $(ONLY),--only $(ONLY)) $(if $(PEERS),--peers $(PEERS)) \
+		$(if $(QUICK),--quick) $(ARGS)
+
 check: $(VENV)/.installed-dev ## what must be green at every commit: style, types, layers
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
@@ -37,11 +41,14 @@ lock: $(VENV)/.installed-dev ## choose new versions and write the locked files
 	$(RUN)/pip install -q uv
 	for name in platform dev host; do $(RUN)/uv pip compile -q --upgrade --universal --python-version 3.11 \
 		--generate-hashes --no-header requirements/$$name.in -o requirements/$$name.txt; done
+	for name in fastapi litserve mlserver bentoml; do $(RUN)/uv pip compile -q --upgrade --universal \
+		--python-version 3.11 --generate-hashes --no-header benchmarks/peers/$$name.in \
+		-o benchmarks/peers/$$name.txt; done
 	$(RUN)/uv pip compile -q --no-deps --universal --python-version 3.11 \
 		--generate-hashes --no-header requirements/mongo.in -o requirements/mongo.txt
 
 clean: ## remove the virtual environment and the local stack's data
-	rm -rf $(VENV) .rocket
+	rm -rf $(VENV) .rocket build/bench build/bench-venvs
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
