@@ -8,7 +8,8 @@ import msgspec
 from chalice.app import CloudWatchEvent, Rate, Request, Response
 
 from chalicelib import __version__, views
-from chalicelib.http import Boundary, read_body, read_deadline, read_number, read_query, read_raw
+from chalicelib.contract.inference import read_deadline, read_number
+from chalicelib.http import Boundary, read_body, read_query, read_raw
 from chalicelib.routing import InferenceCall
 from chalicelib.threadsafe import ThreadSafeChalice
 from chalicelib.uploads import BeginUpload
@@ -32,7 +33,7 @@ def inference(request: Request, request_id: str) -> Response:
         body=read_raw(request),
         authorization=request.headers.get("authorization"),
         request_id=request_id,
-        deadline_seconds=read_deadline(request.headers),
+        deadline_seconds=read_deadline(request.headers.get("x-deadline-ms")),
     )
     return views.inference(control_plane().router.infer(call), request_id)
 

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from chalicelib.contract.errors import NotFound, Unauthenticated
 from chalicelib.contract.hotstate import HotState
+from chalicelib.contract.inference import bearer
 from chalicelib.contract.messages import TokenKind
 from chalicelib.contract.tokens import is_well_formed, new_token, token_hint, token_sha256
 from chalicelib.ports import Store
@@ -87,11 +88,3 @@ class Auth:
             created_at=self._now(),
             model_id=model_id,
         )
-
-
-def bearer(authorization: str | None) -> str | None:
-    """The credential of an `Authorization: Bearer` header, or None when there is none."""
-    scheme, _, credential = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer" or not credential.strip():
-        return None
-    return credential.strip()

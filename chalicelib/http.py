@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import wraps
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
@@ -24,12 +23,12 @@ from chalicelib.contract.errors import (
     ModelRocketError,
     PayloadTooLarge,
 )
+from chalicelib.contract.inference import is_request_id
 
 log = logging.getLogger(__name__)
 Body = TypeVar("Body", bound=msgspec.Struct)
 View = Callable[..., Response]
 Headers = dict[str, str | list[str]]
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _JSON: Final = {"Content-Type": "application/json"}
 
 
@@ -61,7 +60,7 @@ class Boundary:
     def request_id(self, request: Request) -> str:
         """The caller's own X-Request-Id where it is harmless, else a new one. The same all through."""
         given = request.headers.get("x-request-id", "")
-        if _REQUEST_ID.fullmatch(given):
+        if is_request_id(given):
             return str(given)
         minted = request.context.setdefault("modelrocketRequestId", self._new_id())
         return str(minted)
@@ -104,22 +103,6 @@ def read_query(request: Request, name: str) -> str:
     """A query parameter, empty when absent."""
     parameters: Any = request.query_params or {}
     return str(parameters.get(name, ""))
-
-
-def read_number(text: str, *, name: str) -> int:
-    """A non-negative whole number from a path or query, or InvalidRequest."""
-    if not text.isascii() or not text.isdigit() or len(text) > len(str(2**31)):
-        raise InvalidRequest(f"{name}: a whole number expected, got {text[:40]!r}")
-    return int(text)
-
-
-def read_deadline(headers: Mapping[str, str]) -> float:
-    """Seconds the caller gives: X-Deadline-Ms, at most (and by default) the platform's own budget."""
-    text = headers.get("x-deadline-ms")
-    if text is None:
-        return limits.DEADLINE_SECONDS_DEFAULT
-    milliseconds = read_number(text, name="X-Deadline-Ms")
-    return min(milliseconds / 1000, limits.DEADLINE_SECONDS_DEFAULT)
 
 
 def _answer(result: Any, request_id: str) -> Response:

@@ -63,8 +63,10 @@ class Reconciler:
         """One pass."""
         self._uploads.settle()
         self._uploads.repair()
+        projection = self._hot.begin_projection()
         self._project_tokens()
         models = tuple(self._project_models())
+        self._hot.end_projection(projection)
         now, hosts = self._hot.hosts()
         actions = plan(FleetState(now=now, hosts=hosts, models=models), self._policy)
         for action in actions:

@@ -8,52 +8,43 @@ valid token away. A host that does not answer is followed by one other.
 from __future__ import annotations
 
 import random
-import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Final
 
-import msgspec
-
-from chalicelib.auth import bearer
 from chalicelib.contract import limits
 from chalicelib.contract.choice import candidates
 from chalicelib.contract.errors import (
-    Conflict,
     DeadlineExceeded,
     DependencyFailed,
-    InvalidRequest,
+    InvalidModel,
     ModelRocketError,
     NoCapacity,
-    NotFound,
     PayloadTooLarge,
-    PermissionDenied,
-    Unauthenticated,
 )
 from chalicelib.contract.hotstate import HotState, RouteView
+from chalicelib.contract.inference import (
+    NO_MODEL,
+    InferenceBody,
+    authorised,
+    bearer,
+    credential_sha256,
+    model_key,
+    read_inference,
+)
 from chalicelib.contract.messages import Heartbeat, ModelRecord, TokenRecord, VersionRecord
-from chalicelib.contract.tokens import Ticket, is_well_formed, token_sha256
+from chalicelib.contract.tokens import Ticket
 from chalicelib.ports import HostCalls, HostReply, HostUnreachable, Store
 from chalicelib.records import routing_record
 from chalicelib.settings import Network
 
-_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_NO_MODEL: Final = "-"
 _MISDIRECTED: Final = 421
 _UNAVAILABLE: Final = 503
 _SILENCE_SECONDS_MIN: Final = 5.0
 _SILENCE_RUNS: Final = 20
 """A ready replica silent for this many of its measured run times is given up for another."""
-
-
-class InferenceBody(msgspec.Struct, frozen=True):
-    """`POST /inference`. The inputs stay bytes: only the host reads them."""
-
-    model: str
-    inputs: msgspec.Raw
-    token: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,24 +115,24 @@ class Router:
         started = self._clocks.monotonic()
         body = _parse(call.body)
         plain = body.token or bearer(call.authorization)
-        sha256 = _credential(plain)
+        sha256 = credential_sha256(plain)
         view = self._view(sha256, body.model)
-        active = _authorised(view)
-        authorised = self._clocks.monotonic()
+        active = authorised(view.token, view.model)
+        _refuse_quarantined(active, view)
+        checked = self._clocks.monotonic()
         ends = started + call.deadline_seconds
         dispatch = _Dispatch(call, bytes(body.inputs), active, view, ends)
         reply, tries = self._dispatch(dispatch)
-        timings = Timings(auth=authorised - started, route=self._clocks.monotonic() - authorised)
+        timings = Timings(auth=checked - started, route=self._clocks.monotonic() - checked)
         return InferenceAnswer(reply=reply, version=active.number, tries=tries, timings=timings)
 
     def _view(self, sha256: str, model_id: str) -> RouteView:
         """The hot state's view, completed from the truth where it has gaps."""
-        if _UUID.fullmatch(model_id) is None:
-            model_id = _NO_MODEL
+        model_id = model_key(model_id)
         view = self._hot.route(sha256, model_id)
         if view.token is None:
             view = replace(view, token=self._token(sha256))
-        if view.token is not None and view.model is None and model_id != _NO_MODEL:
+        if view.token is not None and view.model is None and model_id != NO_MODEL:
             view = replace(view, model=self._model(model_id))
         return view
 
@@ -254,42 +245,20 @@ class _ReadThroughBudget:
             self._left -= 1
 
 
+def _refuse_quarantined(active: VersionRecord, view: RouteView) -> None:
+    if active.version_id in view.quarantined:
+        raise InvalidModel(
+            "The active version of this model is quarantined for some minutes: it ended its process twice. "
+            "Upload a version that does not."
+        )
+
+
 def _parse(body: bytes) -> InferenceBody:
     if len(body) > limits.BODY_BYTES_MAX:
         raise PayloadTooLarge(
             f"The body has {len(body)} bytes, {limits.BODY_BYTES_MAX} are allowed. Send fewer rows at once."
         )
-    try:
-        return msgspec.json.decode(body, type=InferenceBody)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(
-            f'{error}. Expected {{"token": "…", "model": "…", "inputs": {{"modelInput": […]}}}}'
-        ) from error
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"The body is not valid JSON: {error}") from error
-
-
-def _credential(plain: str | None) -> str:
-    if not plain:
-        raise Unauthenticated('Send the model\'s token, as "token" in the body or as Authorization: Bearer.')
-    if not is_well_formed(plain):
-        raise Unauthenticated("This is not a token: it may be cut off or mistyped.")
-    return token_sha256(plain)
-
-
-def _authorised(view: RouteView) -> VersionRecord:
-    """The version to run, if this credential may run it. Foreign and missing look the same."""
-    if view.token is None or view.token.revoked:
-        raise Unauthenticated("This token is not valid.")
-    if view.model is None or view.model.deleted or view.model.tenant != view.token.tenant:
-        raise NotFound("There is no such model.")
-    if view.token.model_id not in (None, view.model.model_id):
-        raise PermissionDenied("This token is for another model.")
-    if view.model.active is None:
-        raise Conflict(
-            "No version of this model is ready. Its versions say why: GET /v1/models/{id}/versions"
-        )
-    return view.model.active
+    return read_inference(body)
 
 
 def _elsewhere(reply: HostReply) -> bool:

@@ -23,11 +23,15 @@ import uvloop
 from chalicelib.contract import limits
 from chalicelib.contract.hotstate import HotState
 from chalicelib.contract.messages import HostState
+from host_container.access import Access
 from host_container.agent import Agent
 from host_container.artifacts import Artifacts, connect
+from host_container.builds import Builds
+from host_container.connections import Front
 from host_container.events import EventLog, LogHandler
-from host_container.front import Door, Front
+from host_container.front import Door
 from host_container.ledger import Ledger
+from host_container.metrics import Gauge, Metrics
 from host_container.notices import Notices
 from host_container.prepare import Bench, Preparer
 from host_container.presence import Address, Presence
@@ -61,6 +65,7 @@ class Host:
     front: Front
     agent: Agent
     preparer: Preparer
+    builds: Builds
     events: EventLog
 
     async def serve(self, stop: asyncio.Event) -> int:
@@ -95,6 +100,7 @@ class Host:
     async def close(self) -> None:
         """Stop listening and end the workers, at once."""
         await self.front.close()
+        await self.builds.close()
         await self.router.workers.close()
         self.events.flush()
 
@@ -147,7 +153,8 @@ def compose(settings: Settings, events: EventLog, loop: asyncio.AbstractEventLoo
         raise CannotStart(f"Cannot use {settings.cache_dir} for model files: {error.strerror}") from error
     workers = Workers(_worker_policy(settings), events=events, clock=clocks.monotonic)
     ledger = Ledger(settings.isolation)
-    parts = Parts(hot, artifacts, workers, ledger, notices, events, clocks.monotonic)
+    builds = Builds(artifacts, events=events)
+    parts = Parts(hot, artifacts, builds, workers, ledger, notices, events, clocks.monotonic)
     replicas = Replicas(parts, bytes_max=settings.memory_bytes_max)
     router = Router(
         presence=presence, key=settings.dispatch_key, replicas=replicas, workers=workers, clocks=clocks
@@ -164,8 +171,34 @@ def compose(settings: Settings, events: EventLog, loop: asyncio.AbstractEventLoo
     )
     bench = Bench(hold=artifacts.held, warm=replicas.warm, bytes_max=settings.memory_bytes_max)
     preparer = Preparer(jobs, settings.host_id, bench=bench, events=events)
-    door = Door(router=router, presence=presence, events=events, new_id=_new_id, clock=clocks.monotonic)
-    return Host(settings, presence, router, Front(door), agent, preparer, events)
+    metrics = Metrics(_gauges(router, replicas, artifacts))
+    events.observed_by(metrics.observe)
+    door = Door(
+        router=router,
+        access=Access(hot, clock=clocks.monotonic),
+        presence=presence,
+        events=events,
+        metrics=metrics,
+        new_id=_new_id,
+        clock=clocks.monotonic,
+    )
+    return Host(settings, presence, router, Front(door), agent, preparer, builds, events)
+
+
+def _gauges(router: Router, replicas: Replicas, artifacts: Artifacts) -> tuple[Gauge, ...]:
+    return (
+        Gauge("in_flight", "Requests being answered now.", lambda: router.in_flight),
+        Gauge("versions_ready", "Versions in memory.", lambda: replicas.ready),
+        Gauge("memory_bytes_used", "Reserved by versions in memory.", lambda: replicas.bytes_used),
+        Gauge("memory_bytes_max", "What versions may take.", lambda: replicas.bytes_max),
+        Gauge("disk_bytes_used", "Files kept on disk.", lambda: artifacts.bytes_used),
+        Gauge(
+            "downloads_total",
+            "Files fetched: misses of the disk tier.",
+            lambda: artifacts.downloads,
+            "counter",
+        ),
+    )
 
 
 def _check_sandbox(settings: Settings, events: EventLog) -> None:

@@ -6,18 +6,24 @@ from dataclasses import dataclass
 
 from chalicelib.contract import limits
 from chalicelib.contract.errors import NotMe, Unauthenticated
-from chalicelib.contract.tokens import Ticket, read_ticket
+from chalicelib.contract.messages import VersionRecord
+from chalicelib.contract.tokens import read_ticket
 from host_container.failures import too_late
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    ticket: Ticket
+    """What may run. `record` is there where the check showed it."""
+
+    request_id: str
+    tenant: str
+    version_id: str
     seconds_left: float
+    record: VersionRecord | None = None
 
 
 def admit(header: bytes, *, key: bytes, boot_id: str, unix: float) -> Admitted:
-    """The ticket and how long its caller waits. Raises Unauthenticated, NotMe, DeadlineExceeded.
+    """What a ticket admits, and how long its caller waits. Raises Unauthenticated, NotMe, DeadlineExceeded.
 
     Clocks may differ by `TICKET_SKEW_SECONDS`; a ticket further off was not made now.
     """
@@ -31,4 +37,5 @@ def admit(header: bytes, *, key: bytes, boot_id: str, unix: float) -> Admitted:
         raise Unauthenticated("The ticket is of another time: compare the clocks of gateway and host.")
     if left <= 0:
         raise too_late()
-    return Admitted(ticket, min(left, limits.DEADLINE_SECONDS_DEFAULT))
+    left = min(left, limits.DEADLINE_SECONDS_DEFAULT)
+    return Admitted(ticket.request_id, ticket.tenant, ticket.version_id, left)

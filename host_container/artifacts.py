@@ -3,7 +3,8 @@
 A file stands under its final name only after its bytes have hashed to the SHA-256
 asked for; what an earlier process left is hashed again before its first use. Each
 file has a directory of its own, so that no model can name another's file as its
-data. May be called from several threads.
+data; its prepared form, a folder, lies beside it and is an entry of its own: the
+one that is asked for stays. May be called from several threads.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.contract import limits
 from chalicelib.contract.errors import DependencyFailed, NoCapacity
+from host_container import prepared
 from host_container.cache import Cache, Item, Refused
+from host_container.prepared import Built, ModelFiles
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -76,7 +79,7 @@ def connect(endpoint_url: str | None) -> S3Client:
         retries={"total_max_attempts": _STORE_TRIES, "mode": "standard"},
         s3={"addressing_style": "path"} if endpoint_url else {},
     )
-    return boto3.client("s3", endpoint_url=endpoint_url, config=config)
+    return boto3.session.Session().client("s3", endpoint_url=endpoint_url, config=config)
 
 
 class Artifacts:
@@ -93,6 +96,7 @@ class Artifacts:
         self._lock = threading.Lock()
         self._cache = Cache(bytes_max)
         self._verified: set[str] = set()
+        self.downloads = 0
         self._fetching = tuple(threading.Lock() for _ in range(_LOCKS))
 
     def open(self) -> None:
@@ -100,7 +104,7 @@ class Artifacts:
         shutil.rmtree(self._incoming, ignore_errors=True)
         for folder in (self._incoming, self._files):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for path in sorted(self._files.glob(f"*/*/*{_SUFFIX}"), key=lambda path: path.stat().st_mtime):
+        for path in sorted(self._files.glob("*/*/*"), key=lambda path: path.stat().st_mtime):
             self._adopt(path)
 
     @contextmanager
@@ -111,13 +115,64 @@ class Artifacts:
         """
         key = _key(artifact)
         with self._fetching[hash(key) % _LOCKS]:
-            if not self._pin_verified(key, artifact):
+            if not self._pin_verified(key, lambda path: _sha256(path) == artifact.sha256):
                 self._fetch(key, artifact)
         try:
             yield self._files / key
         finally:
+            self._unpin(key)
+
+    @contextmanager
+    def held_to_load(self, artifact: Artifact) -> Iterator[ModelFiles]:
+        """The prepared form for this machine where there is one, else what `held` gives."""
+        key = _form_key(artifact)
+        with self._fetching[hash(key) % _LOCKS]:
+            there = self._pin_verified(key, prepared.intact)
+        files = prepared.read(self._files / key) if there else None
+        try:
+            if files is not None:
+                yield files
+            else:
+                with self.held(artifact) as path:
+                    yield ModelFiles((path,))
+        finally:
+            if there:
+                self._unpin(key)
+
+    @contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """An empty folder on the disk of the files, gone afterwards."""
+        folder = self._incoming / uuid.uuid4().hex
+        folder.mkdir(mode=0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def keep_prepared(self, artifact: Artifact, folder: Path, built: Built) -> None:
+        """Take over a form from a workspace. Raises ValueError for a folder that holds anything else,
+        NoCapacity, OSError."""
+        key, size = _form_key(artifact), prepared.seal(folder, built)
+        with self._fetching[hash(key) % _LOCKS]:
+            if key in self._cache:
+                return
+            with self._reserved_then_pinned(key, size):
+                self._delete(key)  # what an eviction may have left by half
+                target = self._files / key
+                target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                folder.rename(target)
+                self._verified.add(key)
+        self._unpin(key)
+
+    def drop_prepared(self, artifact: Artifact) -> None:
+        """It does not load after all. One that others hold stays, for them to find out."""
+        key = _form_key(artifact)
+        with self._fetching[hash(key) % _LOCKS]:
             with self._lock:
-                self._cache.unpin(key)
+                if key not in self._cache or self._cache.pinned(key):
+                    return
+                self._cache.forget(key)
+            self._delete(key)
 
     @property
     def bytes_used(self) -> int:
@@ -125,19 +180,20 @@ class Artifacts:
 
     def _adopt(self, path: Path) -> None:
         key = str(path.relative_to(self._files))
-        item = _item(key, path.stat().st_size)
-        if not self._cache.reserve_free(item, now=self._clock()):
+        ours = path.name.endswith(prepared.form() if path.is_dir() else _SUFFIX)
+        item = _item(key, prepared.size(path) if path.is_dir() else path.stat().st_size)
+        if not ours or not self._cache.reserve_free(item, now=self._clock()):
             self._delete(key)
             return
         self._cache.commit(key, now=self._clock())
 
-    def _pin_verified(self, key: str, artifact: Artifact) -> bool:
-        """Whether the file is there and, looked at once by this process, still what it was."""
+    def _pin_verified(self, key: str, intact: Callable[[Path], bool]) -> bool:
+        """Whether it is there and, looked at once by this process, still what it was."""
         with self._lock:
             if key not in self._cache:
                 return False
             self._cache.pin(key, now=self._clock())
-        if key in self._verified or _sha256(self._files / key) == artifact.sha256:
+        if key in self._verified or intact(self._files / key):
             self._verified.add(key)
             return True
         with self._lock:
@@ -146,13 +202,18 @@ class Artifacts:
         self._delete(key)
         return False
 
+    def _unpin(self, key: str) -> None:
+        with self._lock:
+            self._cache.unpin(key)
+
     def _fetch(self, key: str, artifact: Artifact) -> None:
         """Download it; it is pinned afterwards."""
-        with self._reserved_then_pinned(key, artifact):
+        with self._reserved_then_pinned(key, artifact.bytes):
             path = self._files / key
             incoming = self._incoming / uuid.uuid4().hex
             try:
                 self._download_checked(artifact, incoming)
+                self.downloads += 1
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 incoming.replace(path)
             except OSError as error:
@@ -162,10 +223,10 @@ class Artifacts:
             self._verified.add(key)
 
     @contextmanager
-    def _reserved_then_pinned(self, key: str, artifact: Artifact) -> Iterator[None]:
+    def _reserved_then_pinned(self, key: str, size: int) -> Iterator[None]:
         try:
             with self._lock:
-                victims = self._cache.reserve(_item(key, artifact.bytes), now=self._clock())
+                victims = self._cache.reserve(_item(key, size), now=self._clock())
         except Refused as error:
             raise NoCapacity(
                 f"This host's disk cannot take the model now. {error}", retry_after=error.retry_after or 60
@@ -214,6 +275,8 @@ class Artifacts:
     def _delete(self, key: str) -> None:
         self._verified.discard(key)
         path = self._files / key
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
         path.unlink(missing_ok=True)
         for folder in list(path.parents)[:2]:
             try:
@@ -236,6 +299,10 @@ def _key(artifact: Artifact) -> str:
     if not all(_SAFE.fullmatch(part) for part in parts):
         raise ArtifactMissing("The model's record is damaged.")
     return "/".join(parts) + _SUFFIX
+
+
+def _form_key(artifact: Artifact) -> str:
+    return f"{_key(artifact).removesuffix(_SUFFIX)}.{prepared.form()}"
 
 
 def _sha256(path: Path) -> str:

@@ -2,16 +2,29 @@
 
 GreedyDual-Size with Frequency (Cherkasova, 1998): priority = clock + frequency *
 cost / bytes; the lowest goes first and the clock rises to its priority, so what
-is not asked for any more ages. Bookkeeping only: nothing is loaded, deleted or
-timed here, and one owner calls it.
+is not asked for any more ages.
+
+That alone lets a scan of many small models push out large ones that are in use:
+what was asked for once goes before what was asked for again lately (as in 2Q;
+Johnson and Shasha, 1994). How often what has gone was asked for is remembered for
+a while, so that a new set of models gets in.
+
+Bookkeeping only: nothing is loaded, deleted or timed here, and one owner calls it.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from chalicelib.contract import limits
+
+_SEASONED_SECONDS: Final = 600.0
+"""What was not asked for in this long is as good as what was asked for once."""
+_GONE_MAX: Final = 4096
+"""How many that have gone are remembered."""
 
 
 class Refused(Exception):
@@ -36,7 +49,7 @@ class _Entry:
     item: Item
     priority: float
     used_at: float
-    frequency: int = 1
+    frequency: int
     pins: int = 0
     reserved: bool = True
 
@@ -48,6 +61,7 @@ class Cache:
         self.bytes_max = bytes_max
         self._clock = 0.0
         self._entries: dict[str, _Entry] = {}
+        self._gone: OrderedDict[str, int] = OrderedDict()
         self._bytes = 0
 
     @property
@@ -78,6 +92,7 @@ class Cache:
         for victim in victims:
             self._clock = max(self._clock, victim.priority)
             self._remove(victim.item.key)
+            self._remember(victim)
         self._add(item, now=now)
         return tuple(victim.item.key for victim in victims)
 
@@ -113,12 +128,19 @@ class Cache:
     def pin(self, key: str, *, now: float) -> None:
         """Count one use and keep it until unpinned as often."""
         self.use(key, now=now)
+        self.keep(key)
+
+    def keep(self, key: str) -> None:
+        """Keep it until unpinned as often; nobody asked for it."""
         self._entries[key].pins += 1
 
     def unpin(self, key: str) -> None:
         entry = self._entries[key]
         assert entry.pins > 0, "not pinned"
         entry.pins -= 1
+
+    def pinned(self, key: str) -> bool:
+        return self._entries[key].pins > 0
 
     def _check(self, item: Item) -> None:
         assert item.key not in self._entries, "there already"
@@ -132,7 +154,7 @@ class Cache:
         if missing <= 0:
             return []
         victims, freed = [], 0
-        for entry in sorted(self._evictable(now), key=lambda entry: (entry.priority, entry.used_at)):
+        for entry in sorted(self._evictable(now), key=lambda entry: _worth(entry, now)):
             victims.append(entry)
             freed += entry.item.bytes
             if freed >= missing:
@@ -155,14 +177,27 @@ class Cache:
         return min((seconds for seconds in ends if seconds > 0), default=1.0)
 
     def _add(self, item: Item, *, now: float) -> None:
-        self._entries[item.key] = _Entry(item, priority=self._priority(item, 1), used_at=now)
+        frequency = self._gone.pop(item.key, 0)
+        priority = self._priority(item, max(1, frequency))
+        self._entries[item.key] = _Entry(item, priority=priority, used_at=now, frequency=frequency)
         self._bytes += item.bytes
+
+    def _remember(self, entry: _Entry) -> None:
+        self._gone[entry.item.key] = entry.frequency
+        if len(self._gone) > _GONE_MAX:
+            self._gone.popitem(last=False)
 
     def _remove(self, key: str) -> None:
         self._bytes -= self._entries.pop(key).item.bytes
 
     def _priority(self, item: Item, frequency: int) -> float:
         return self._clock + frequency * item.cost_seconds / max(1, item.bytes)
+
+
+def _worth(entry: _Entry, now: float) -> tuple[bool, float, float]:
+    """The least goes first. What nobody has asked for yet was loaded for somebody, who is about to."""
+    once = entry.frequency == 1 or now - entry.used_at >= _SEASONED_SECONDS
+    return (not once, entry.priority, entry.used_at)
 
 
 def _guarded_until(entry: _Entry) -> float:

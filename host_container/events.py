@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
+
+Observer = Callable[[str, Mapping[str, Any]], None]
 
 
 class EventLog:
@@ -18,6 +20,11 @@ class EventLog:
         self._descriptor = descriptor
         self._clock = clock
         self._noted: list[bytes] = []
+        self._observe: Observer = lambda _event, _fields: None
+
+    def observed_by(self, observe: Observer) -> None:
+        """Let this see every event too."""
+        self._observe = observe
 
     def note(self, event: str, **fields: Any) -> bool:
         """A line that may wait for `flush`. True if it is the first to wait."""
@@ -35,6 +42,7 @@ class EventLog:
         self._put(self._line(event, fields))
 
     def _line(self, event: str, fields: dict[str, Any]) -> bytes:
+        self._observe(event, fields)
         line = {"event": event, "time": round(self._clock(), 3), **fields}
         return orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE)
 

@@ -25,6 +25,7 @@ import numpy as np
 from chalicelib.contract import limits
 from chalicelib.contract.errors import InferenceFailed, InvalidModel
 from chalicelib.contract.messages import Passport, PrepareStage, Signature, TensorSignature, encode
+from host_container.orders import Order, Report, out_of_memory
 from host_container.session import Dimension, Session, load, load_bytes, return_freed_memory
 from modelrocket.tensors import Array, numpy_dtype
 
@@ -36,26 +37,8 @@ _TIMED_RUNS: Final = 3
 _OUT_OF_MEMORY: Final = ("bad_alloc", "Failed to allocate memory", "std::length_error", "out of memory")
 
 
-class Order(msgspec.Struct, frozen=True):
-    """What to examine, within which limits, and for whom."""
-
-    path: str
-    parent_pid: int
-    cpu_seconds_max: int
-    memory_bytes_max: int
-
-
-class Report(msgspec.Struct, frozen=True):
-    """A stage that begins, or (with `stage` None) the end: a reason, or signature and passport."""
-
-    stage: PrepareStage | None = None
-    reason: str | None = None
-    signature: Signature | None = None
-    passport: Passport | None = None
-
-
 @dataclass(frozen=True, slots=True)
-class _Trial:
+class Trial:
     """A generated input that the model ran on, and what came out."""
 
     inputs: dict[str, Array]
@@ -75,8 +58,8 @@ def examine(path: Path, *, entered: Callable[[PrepareStage], None]) -> tuple[Sig
     resident = _resident_bytes()
     session, load_seconds = _load(path)
     entered(PrepareStage.MEASURING)
-    trial = _first_run(session)
-    run_seconds = min(_timed(session, trial.inputs) for _ in range(_TIMED_RUNS))
+    trial = first_run(session)
+    run_seconds = min(timed(session, trial.inputs) for _ in range(_TIMED_RUNS))
     _run_two_rows(session, trial)
     return_freed_memory()
     memory = max(path.stat().st_size, _resident_bytes() - resident)
@@ -97,14 +80,14 @@ def _load(path: Path) -> tuple[Session, float]:
     return session, seconds
 
 
-def _first_run(session: Session) -> _Trial:
+def first_run(session: Session) -> Trial:
     """One row, with the first size of the free dimensions that works."""
     dimensions = session.dimensions()
     failures: list[InferenceFailed] = []
     for free in _FREE_SIZES:
-        inputs = _generated(session.signature, _sizes(dimensions, rows=1, free=free))
+        inputs = _generated(session.signature, sizes(dimensions, rows=1, free=free))
         try:
-            return _Trial(inputs, session.run(inputs), free)
+            return Trial(inputs, session.run(inputs), free)
         except InferenceFailed as error:
             failures.append(error)
     shown = ", ".join(f"{given.name} {list(given.shape)}" for given in session.signature.inputs)
@@ -114,13 +97,13 @@ def _first_run(session: Session) -> _Trial:
     )
 
 
-def _run_two_rows(session: Session, trial: _Trial) -> None:
+def _run_two_rows(session: Session, trial: Trial) -> None:
     """Where the first dimension takes any size, two rows must run as one does."""
     dimensions = session.dimensions()
     if not any(shape and shape[0].size is None for shape in dimensions.values()):
         return
     try:
-        session.run(_generated(session.signature, _sizes(dimensions, rows=2, free=trial.free)))
+        session.run(_generated(session.signature, sizes(dimensions, rows=2, free=trial.free)))
     except InferenceFailed as error:
         raise InvalidModel(
             f"It runs with 1 row but not with 2, although its first dimension takes any size. {error}. "
@@ -128,7 +111,7 @@ def _run_two_rows(session: Session, trial: _Trial) -> None:
         ) from error
 
 
-def _sizes(
+def sizes(
     dimensions: Mapping[str, tuple[Dimension, ...]], *, rows: int, free: int
 ) -> dict[str, tuple[int, ...]]:
     """A size for every dimension: first ones of any size, and whatever shares their symbol, hold the rows."""
@@ -151,7 +134,7 @@ def _zeros(dtype: str, shape: tuple[int, ...]) -> Array:
     return np.full(shape, "", dtype=object) if dtype == "string" else np.zeros(shape, numpy_dtype(dtype))
 
 
-def _timed(session: Session, inputs: Mapping[str, Array]) -> float:
+def timed(session: Session, inputs: Mapping[str, Array]) -> float:
     started = time.perf_counter()
     session.run(inputs)
     return time.perf_counter() - started
@@ -176,10 +159,12 @@ def _resident_bytes() -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Lines:
+class Lines:
+    """Messages to whoever started us."""
+
     stream: IO[bytes]
 
-    def send(self, report: Report) -> None:
+    def send(self, report: msgspec.Struct) -> None:
         self.stream.write(encode(report) + b"\n")
         self.stream.flush()
 
@@ -189,7 +174,7 @@ def limit_process(order: Order) -> None:
     cpu = order.cpu_seconds_max
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + _CPU_GRACE_SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (order.file_bytes_max, order.file_bytes_max))
     if sys.platform == "linux":  # macOS does not keep RLIMIT_AS
         resource.setrlimit(resource.RLIMIT_AS, (order.memory_bytes_max, order.memory_bytes_max))
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -198,14 +183,14 @@ def limit_process(order: Order) -> None:
 
 
 def main() -> None:
-    lines = _Lines(_private_output())
+    lines = Lines(private_output())
     order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
     limit_process(order)
     lines.send(_report(order, lines))
     os._exit(0)  # nothing of the model's gets to run at exit
 
 
-def _report(order: Order, lines: _Lines) -> Report:
+def _report(order: Order, lines: Lines) -> Report:
     try:
         signature, passport = examine(Path(order.path), entered=lambda stage: lines.send(Report(stage=stage)))
     except MemoryError:
@@ -217,11 +202,7 @@ def _report(order: Order, lines: _Lines) -> Report:
     return Report(signature=signature, passport=passport)
 
 
-def out_of_memory(memory_bytes_max: int) -> str:
-    return f"It used more than {memory_bytes_max / 2**30:.3g} GiB of memory. Make the model smaller."
-
-
-def _private_output() -> IO[bytes]:
+def private_output() -> IO[bytes]:
     """Our lines go to standard output, whatever else any library prints to nowhere."""
     stream = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -24,43 +24,12 @@ import ml_dtypes  # noqa: F401 - what workers need must be there before they are
 import msgspec
 
 from host_container.beacon import Beacon
+from host_container.frames import Ended, Spawned, SpawnOrder
 from host_container.sandbox import Enclosure, enclose
 from host_container.worker import Worker, World
 
 _MESSAGE_BYTES_MAX: Final = 1 << 16
 _DESCRIPTORS: Final = 2
-
-
-class SpawnOrder(msgspec.Struct, frozen=True):
-    """A worker to be.
-
-    Attributes:
-        folder: all of the disk it may read.
-        memory_bytes_max: what it may map beyond what every worker maps.
-        threads: for heavy models.
-        sandbox_required: without it, what the machine lacks is done without.
-    """
-
-    worker: int
-    folder: str
-    memory_bytes_max: int
-    threads: int
-    sandbox_required: bool
-
-
-class Spawned(msgspec.Struct, frozen=True, tag="spawned"):
-    worker: int
-    pid: int
-
-
-class Ended(msgspec.Struct, frozen=True, tag="ended"):
-    """`status` as `os.waitstatus_to_exitcode` gives it: negative for a signal."""
-
-    worker: int
-    exit_code: int
-
-
-Event = Spawned | Ended
 
 
 def serve(control: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""Frames between the host's front and its workers, over a stream socket pair.
+"""Frames between the host's front and its workers, over a stream socket pair, and orders to the fork server.
 
 A frame is a head (payload length, kind, form, header length, slot, identity,
 stamp) and its payload.
@@ -7,7 +7,8 @@ carries many requests.
 
     to the worker                          from the worker
     LOAD    slot, LoadOrder as JSON        LOADED  slot, LoadReport as JSON
-    UNLOAD  slot                           FAILED  slot, Failure as JSON
+    PREPACK slot, LoadOrder as JSON        FAILED  slot, Failure as JSON
+    UNLOAD  slot
     RUN     slot, identity, deadline,      ANSWER  identity, Ran + the body of the answer
             the inputs as they came        REFUSED identity, Failure as JSON
 """
@@ -31,6 +32,7 @@ from chalicelib.contract.errors import (
     PayloadTooLarge,
 )
 from chalicelib.contract.messages import Signature, VersionRecord
+from host_container.prepared import Built
 
 HEAD: Final = struct.Struct("<IBBxxIIQd")
 RAN: Final = struct.Struct("<ffII")
@@ -48,6 +50,7 @@ class Kind(IntEnum):
     FAILED = 5
     ANSWER = 6
     REFUSED = 7
+    PREPACK = 8
 
 
 class Form(IntEnum):
@@ -78,16 +81,17 @@ class Frame(NamedTuple):
 class Asked:
     """A body as it came, and how to read it."""
 
-    body: bytes | bytearray
-    form: Form = Form.INPUTS
+    body: bytes | bytearray | memoryview
+    form: int = Form.INPUTS
     header_length: int = 0
 
 
 class LoadOrder(msgspec.Struct, frozen=True):
-    """`file` is a name in the worker's own folder."""
+    """`file` is a name in the worker's own folder; `built` is set for a prepared form."""
 
     record: VersionRecord
     file: str
+    built: Built | None = None
 
 
 class LoadReport(msgspec.Struct, frozen=True):
@@ -95,6 +99,7 @@ class LoadReport(msgspec.Struct, frozen=True):
 
     Attributes:
         bytes_resident: what the worker's memory grew by.
+        bytes_anonymous: the part of it that no file backs, so that nobody shares it.
         batch_size_max: how many rows may share a run; 1 where rows must not.
         batching: why it is so, for people.
     """
@@ -103,8 +108,41 @@ class LoadReport(msgspec.Struct, frozen=True):
     load_seconds: float
     run_seconds: float
     bytes_resident: int
+    bytes_anonymous: int
     batch_size_max: int
     batching: str
+
+
+class SpawnOrder(msgspec.Struct, frozen=True):
+    """A worker to be.
+
+    Attributes:
+        folder: all of the disk it may read.
+        memory_bytes_max: what it may map beyond what every worker maps.
+        threads: for heavy models.
+        sandbox_required: without it, what the machine lacks is done without.
+    """
+
+    worker: int
+    folder: str
+    memory_bytes_max: int
+    threads: int
+    sandbox_required: bool
+
+
+class Spawned(msgspec.Struct, frozen=True, tag="spawned"):
+    worker: int
+    pid: int
+
+
+class Ended(msgspec.Struct, frozen=True, tag="ended"):
+    """`status` as `os.waitstatus_to_exitcode` gives it: negative for a signal."""
+
+    worker: int
+    exit_code: int
+
+
+Event = Spawned | Ended
 
 
 class Failure(msgspec.Struct, frozen=True):

@@ -1,59 +1,68 @@
-"""The host's door: connections, their time limits, and three routes.
+"""The host's door: its routes, and what becomes of one request.
 
-    POST /infer    body: the JSON object of inputs; header X-Rocket-Ticket
-    GET  /healthz  the process is up
-    GET  /readyz   it takes work; 503 while launching or draining
+    POST /infer                                  from a gateway: the inputs; header X-Rocket-Ticket
+    POST /inference                              from a caller: token, model and inputs
+    GET  /v2, /v2/health/{live,ready}            Open Inference Protocol v2
+    GET  /v2/models/{m}[/versions/{v}][/ready]   … with a token as Authorization: Bearer
+    POST /v2/models/{m}[/versions/{v}]/infer
+    GET  /healthz                                the process is up
+    GET  /readyz                                 it takes work; 503 while launching or draining
+    GET  /metrics                                for Prometheus
 
-Requests of one connection are answered one after the other, in order. A client
-that goes away takes its waiting work with it.
+With token and model known (`access`) and the model in memory, a request is on its
+way to a worker before `respond` returns: no task, no waiting.
 """
 
 from __future__ import annotations
 
 import asyncio
 import traceback
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import Enum
-from typing import Final, cast
+from functools import partial
+from typing import Any, Final
 
 import orjson
 
-from chalicelib.contract import limits
-from chalicelib.contract.errors import (
-    MethodNotAllowed,
-    ModelRocketError,
-    NotFound,
-    RequestTimeout,
+from chalicelib.contract.errors import InvalidRequest, MethodNotAllowed, ModelRocketError, NotFound
+from chalicelib.contract.inference import (
+    bearer,
+    credential_sha256,
+    is_request_id,
+    model_key,
+    read_deadline,
+    read_inference,
+    read_number,
 )
-from chalicelib.contract.messages import HostState
+from chalicelib.contract.messages import HostState, VersionRecord
+from chalicelib.contract.tokens import token_sha256
+from host_container import metadata
+from host_container.access import Access
+from host_container.admission import Admitted
+from host_container.encodings import decoded
 from host_container.events import EventLog
-from host_container.frames import Asked
-from host_container.http1 import CONTINUE, Request, RequestReader, response
+from host_container.failures import too_late
+from host_container.frames import Asked, Form
+from host_container.http1 import JSON, Request, response
+from host_container.metadata import ModelPath
+from host_container.metrics import CONTENT_TYPE, Metrics
 from host_container.presence import Presence
 from host_container.router import Answer, Call, Router
 
 _TICKET: Final = b"x-rocket-ticket"
+_REQUEST_ID: Final = b"x-request-id"
+_DEADLINE: Final = b"x-deadline-ms"
+_HEADER_LENGTH: Final = "inference-header-content-length"
+_BINARY: Final = "application/octet-stream"
+_GET, _POST = b"GET", b"POST"
 _OK, _UNAVAILABLE, _CLIENT_GONE = 200, 503, 499
-_BACKLOG: Final = 1024
-_SWEEP_SECONDS: Final = 0.5
 _LOG_SECONDS: Final = 0.05
-_FOREVER: Final = float("inf")
-
-
-class _Phase(Enum):
-    """What a connection waits for, and how long it may."""
-
-    IDLE = limits.IDLE_SECONDS_MAX
-    HEADERS = limits.HEADER_SECONDS_MAX
-    BODY = limits.BODY_SECONDS_MAX
-    ANSWER = _FOREVER
-    READER = limits.WRITE_SECONDS_MAX
-
 
 Reply = Callable[[bytes], None]
 Cancel = Callable[[], None]
+Then = Callable[[VersionRecord], None]
+ErrorBody = Callable[[ModelRocketError, str], Mapping[str, Any]]
+"""An error and the request's id → what the caller is told."""
 
 
 @dataclass(slots=True)
@@ -61,33 +70,42 @@ class Door:
     """What requests need."""
 
     router: Router
+    access: Access
     presence: Presence
     events: EventLog
+    metrics: Metrics
     new_id: Callable[[], str]
     clock: Callable[[], float]
 
     def respond(self, request: Request, reply: Reply) -> Cancel | None:
         """The whole response goes to `reply`, now or later; then there is something to cancel."""
         path = request.path.partition(b"?")[0]
+        if path == b"/inference":
+            exchange = Exchange(self, request, reply)
+            return exchange.begin(exchange.inference)
         if path == b"/infer":
-            return self._infer(request, reply)
-        keep_alive = self.keeps_alive(request)
-        if path in (b"/healthz", b"/readyz") and request.method == b"GET":
-            ready = path == b"/healthz" or self.presence.state is HostState.READY
-            status = _OK if ready else _UNAVAILABLE
-            reply(response(status, self._health(ready), headers={}, keep_alive=keep_alive))
+            exchange = Exchange(self, request, reply)
+            return exchange.begin(exchange.dispatched)
+        if path.startswith(metadata.PREFIX):
+            return self._open_inference(path.rstrip(b"/"), request, reply)
+        if path == b"/metrics" and request.method == _GET:
+            keep_alive = self.keeps_alive(request)
+            page = self.metrics.text()
+            reply(response(_OK, page, headers={}, keep_alive=keep_alive, content_type=CONTENT_TYPE))
+        elif path in (b"/healthz", b"/readyz") and request.method == _GET:
+            self._health(request, reply, ready=path == b"/healthz" or self._ready)
         else:
-            missing = NotFound("There is no such path here.")
-            reply(failure(missing, self.new_id(), keep_alive=keep_alive))
+            self._missing(request, reply, ModelRocketError.body)
         return None
 
     def keeps_alive(self, request: Request) -> bool:
         """Whether the connection stays open after this request."""
         return request.keep_alive and not self.router.closed
 
-    def note(self, exchange: Exchange, status: int, code: str) -> None:
+    def note(self, exchange: Exchange, status: int, code: str, answer: Answer | None = None) -> None:
         """One line in the log, a little later."""
         took = round((self.clock() - exchange.started) * 1000, 3)
+        ran = {} if answer is None else _ran(answer)
         first = self.events.note(
             "request",
             request_id=exchange.request_id,
@@ -95,250 +113,279 @@ class Door:
             status=status,
             code=code,
             ms=took,
+            **ran,
         )
         if first:
             asyncio.get_running_loop().call_later(_LOG_SECONDS, self.events.flush)
 
-    def _health(self, ready: bool) -> bytes:
-        return orjson.dumps(
-            {
-                "status": "ok" if ready else str(self.presence.state),
-                "host_id": self.presence.address.host_id,
-                "boot_id": self.presence.boot_id,
-            }
-        )
+    @property
+    def _ready(self) -> bool:
+        return self.presence.state is HostState.READY
 
-    def _infer(self, request: Request, reply: Reply) -> Cancel | None:
-        exchange = Exchange(self, request, reply, started=self.clock())
-        try:
-            return exchange.begin()
-        except ModelRocketError as error:
-            exchange.fail(error)
-        except Exception:  # the boundary of a request: it fails alone and tells the caller nothing of ours
-            crash = traceback.format_exc()
-            self.events.write("crash", request_id=exchange.request_id, traceback=crash)
-            exchange.fail(ModelRocketError("Something went wrong here. Report the request id."))
+    def _open_inference(self, path: bytes, request: Request, reply: Reply) -> Cancel | None:
+        model = metadata.model_path(path)
+        if model is not None:
+            exchange = Exchange(self, request, reply, error_body=metadata.error_body)
+            return exchange.begin(partial(exchange.open_inference, model))
+        if request.method == _GET and path == metadata.PREFIX:
+            self._plain(request, reply, metadata.server())
+        elif request.method == _GET and path == b"/v2/health/live":
+            self._plain(request, reply, {"live": True})
+        elif request.method == _GET and path == b"/v2/health/ready":
+            self._plain(request, reply, {"ready": self._ready}, _OK if self._ready else _UNAVAILABLE)
+        else:
+            self._missing(request, reply, metadata.error_body)
         return None
+
+    def _health(self, request: Request, reply: Reply, *, ready: bool) -> None:
+        body = {
+            "status": "ok" if ready else str(self.presence.state),
+            "host_id": self.presence.address.host_id,
+            "boot_id": self.presence.boot_id,
+        }
+        self._plain(request, reply, body, _OK if ready else _UNAVAILABLE)
+
+    def _plain(self, request: Request, reply: Reply, body: Mapping[str, Any], status: int = _OK) -> None:
+        keep_alive = self.keeps_alive(request)
+        reply(response(status, orjson.dumps(body), headers={}, keep_alive=keep_alive))
+
+    def _missing(self, request: Request, reply: Reply, error_body: ErrorBody) -> None:
+        missing = NotFound("There is no such path here.")
+        keep_alive = self.keeps_alive(request)
+        request_id = self.new_id()
+        body = orjson.dumps(error_body(missing, request_id))
+        headers = missing.headers(request_id)
+        reply(response(missing.status, body, headers=headers, keep_alive=keep_alive))
 
 
 class Exchange:
-    """One inference: from the request to the response and its line in the log."""
+    """One request that is somebody's: from there to the response and its line in the log."""
 
-    __slots__ = ("_call", "_door", "_reply", "_request", "request_id", "started", "version_id")
+    __slots__ = (
+        "_answered",
+        "_authorised",
+        "_call",
+        "_door",
+        "_error_body",
+        "_reply",
+        "_request",
+        "_task",
+        "_version",
+        "request_id",
+        "started",
+        "version_id",
+    )
 
-    def __init__(self, door: Door, request: Request, reply: Reply, *, started: float) -> None:
+    def __init__(
+        self, door: Door, request: Request, reply: Reply, *, error_body: ErrorBody = ModelRocketError.body
+    ) -> None:
         self._door = door
         self._request = request
         self._reply = reply
+        self._error_body = error_body
         self._call: Call | None = None
-        self.started = started
+        self._task: asyncio.Task[None] | None = None
+        self._answered = False
+        self._authorised = 0.0
+        self._version: int | None = None
+        self.started = door.clock()
         self.request_id = ""
         self.version_id = ""
 
-    def begin(self) -> Cancel:
-        """Raises ModelRocketError when it ends here."""
-        if self._request.method != b"POST":
-            raise MethodNotAllowed("Use POST.")
-        router = self._door.router
-        admitted = router.admit(self._request.headers.get(_TICKET, b""))
-        self.request_id, self.version_id = admitted.ticket.request_id, admitted.ticket.version_id
-        self._call = router.start(admitted, Asked(self._request.body), self._done)
+    def begin(self, action: Callable[[], None]) -> Cancel:
+        """Whatever comes of it, the caller hears of it."""
+        try:
+            action()
+        except ModelRocketError as error:
+            self.fail(error)
+        except Exception:  # the boundary of a request: it fails alone and tells the caller nothing of ours
+            crash = traceback.format_exc()
+            self._door.events.write("crash", request_id=self.request_id, traceback=crash)
+            self.fail(ModelRocketError("Something went wrong here. Report the request id."))
         return self.cancel
 
     def cancel(self) -> None:
         """The client has gone."""
-        if self._call is not None and not self._call.over:
+        if self._answered:
+            return
+        self._answered = True
+        if self._task is not None:
+            self._task.cancel()
+        if self._call is not None:
             self._door.router.cancel(self._call)
-            self._door.note(self, _CLIENT_GONE, "")
+        self._door.note(self, _CLIENT_GONE, "")
 
     def fail(self, error: ModelRocketError) -> None:
         self.request_id = self.request_id or self._door.new_id()
         self._door.note(self, error.status, error.code)
         keep_alive = self._door.keeps_alive(self._request)
-        self._reply(failure(error, self.request_id, keep_alive=keep_alive))
+        body = orjson.dumps(self._error_body(error, self.request_id))
+        headers = error.headers(self.request_id)
+        if self._version is not None:
+            headers["X-Model-Version"] = str(self._version)
+        self._finish(response(error.status, body, headers=headers, keep_alive=keep_alive))
+
+    # What may be asked. Each raises ModelRocketError when it ends here.
+
+    def dispatched(self) -> None:
+        """From a gateway, which has checked the token."""
+        self._check_method(_POST)
+        admitted = self._door.router.admit(self._request.headers.get(_TICKET, b""))
+        self._start(admitted, Asked(self._request.body))
+
+    def inference(self) -> None:
+        self._take_request_id()
+        self._check_method(_POST)
+        seconds = read_deadline(self._header(_DEADLINE))
+        body = read_inference(self._body())
+        asked = Asked(memoryview(body.inputs))
+        self._authorise(body.token, body.model, lambda record: self._run(record, asked, seconds))
+
+    def open_inference(self, path: ModelPath) -> None:
+        self._take_request_id()
+        match path.what:
+            case "infer":
+                self._check_method(_POST)
+                seconds, asked = read_deadline(self._header(_DEADLINE)), self._asked_v2()
+                self._authorise(None, path.model_id, lambda record: self._run(record, asked, seconds, path))
+            case "" | "ready":
+                self._check_method(_GET)
+                describe = metadata.ready if path.what else metadata.model
+                self._authorise(
+                    None, path.model_id, lambda record: self._describe(record, path, describe=describe)
+                )
+            case _:
+                raise NotFound("There is no such path here.")
+
+    # Who asks.
+
+    def _authorise(self, token: str | None, model_id: str, then: Then) -> None:
+        plain = token or bearer(self._header(b"authorization"))
+        record = None
+        if plain and plain.isascii():
+            record = self._door.access.known(token_sha256(plain), model_id)
+        if record is not None:
+            self._permitted(record, then)
+            return
+        looking = self._look_up(credential_sha256(plain), model_key(model_id), then)
+        self._task = asyncio.get_running_loop().create_task(looking)
+
+    async def _look_up(self, sha256: str, model_id: str, then: Then) -> None:
+        try:
+            record = await self._door.access.find(sha256, model_id)
+        except ModelRocketError as error:
+            self.fail(error)
+        else:
+            self.begin(lambda: self._permitted(record, then))
+
+    def _permitted(self, record: VersionRecord, then: Then) -> None:
+        self._authorised = self._door.clock()
+        self.version_id = record.version_id
+        then(record)
+
+    # What becomes of it.
+
+    def _run(
+        self, record: VersionRecord, asked: Asked, seconds: float, path: ModelPath | None = None
+    ) -> None:
+        if path is not None:
+            metadata.check_version(record, path.version)
+        left = seconds - (self._authorised - self.started)
+        if left <= 0:
+            raise too_late()
+        self._start(Admitted(self.request_id, record.tenant, record.version_id, left, record), asked)
+
+    def _start(self, admitted: Admitted, asked: Asked) -> None:
+        self.request_id, self.version_id = admitted.request_id, admitted.version_id
+        self._version = admitted.record.number if admitted.record else None
+        self._call = self._door.router.start(admitted, asked, self._done)
+
+    def _describe(
+        self,
+        record: VersionRecord,
+        path: ModelPath,
+        *,
+        describe: Callable[[VersionRecord], Mapping[str, Any]],
+    ) -> None:
+        metadata.check_version(record, path.version)
+        self._answer(orjson.dumps(describe(record)), {_REQUEST_ID.decode(): self.request_id}, JSON)
 
     def _done(self, result: Answer | ModelRocketError) -> None:
         if isinstance(result, ModelRocketError):
             self.fail(result)
             return
-        self._door.note(self, _OK, "")
+        headers = _headers(self.request_id, result, auth_seconds=self._auth_seconds())
+        if result.json_bytes:
+            headers[_HEADER_LENGTH] = str(result.json_bytes)
+        self._answer(result.body, headers, _BINARY if result.json_bytes else JSON, result)
+
+    def _answer(
+        self, body: bytes, headers: Mapping[str, str], content_type: str, answer: Answer | None = None
+    ) -> None:
+        self._door.note(self, _OK, "", answer)
         keep_alive = self._door.keeps_alive(self._request)
-        self._reply(
-            response(_OK, result.body, headers=_headers(self.request_id, result), keep_alive=keep_alive)
-        )
+        self._finish(response(_OK, body, headers=headers, keep_alive=keep_alive, content_type=content_type))
 
+    def _finish(self, answer: bytes) -> None:
+        if not self._answered:
+            self._answered = True
+            self._reply(answer)
 
-class Connection(asyncio.Protocol):
-    """One TCP connection: at most one request being answered, the next ones waiting."""
+    # What the request says.
 
-    def __init__(self, door: Door, connections: set[Connection]) -> None:
-        self._door = door
-        self._connections = connections
-        self._reader = RequestReader()
-        self._waiting: deque[Request] = deque()
-        self._broken: ModelRocketError | None = None
-        self._answering: Request | None = None
-        self._cancel: Cancel | None = None
-        self._transport: asyncio.Transport
-        self._writable = True
-        self._paused = False
-        self._gone = False
-        self._phase = _Phase.IDLE
-        self._since = door.clock()
+    def _take_request_id(self) -> None:
+        given = self._header(_REQUEST_ID)
+        self.request_id = given if given is not None and is_request_id(given) else self._door.new_id()
 
-    # What the event loop calls.
+    def _check_method(self, method: bytes) -> None:
+        if self._request.method != method:
+            raise MethodNotAllowed(f"Use {method.decode()}.")
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's does not say that it is one
-        if len(self._connections) >= limits.CONNECTIONS_MAX:
-            self._transport.abort()
-            return
-        self._connections.add(self)
+    def _header(self, name: bytes) -> str | None:
+        value = self._request.headers.get(name)
+        return None if value is None else value.decode("latin-1")
 
-    def connection_lost(self, error: Exception | None) -> None:
-        self._connections.discard(self)
-        self._waiting.clear()
-        self._gone = True
-        if self._cancel is not None:
-            self._cancel()
+    def _body(self) -> bytes | bytearray:
+        encoding = self._request.headers.get(b"content-encoding")
+        return self._request.body if encoding is None else decoded(self._request.body, encoding)
 
-    def data_received(self, data: bytes) -> None:
-        if self._broken is not None:
-            return
-        try:
-            self._waiting.extend(self._reader.feed(data))
-        except ModelRocketError as error:
-            self._broken = error
-        if len(self._waiting) > limits.PIPELINE_MAX and not self._paused:
-            self._paused = True
-            self._transport.pause_reading()
-        self._go_on()
+    def _asked_v2(self) -> Asked:
+        given, body = self._header(_HEADER_LENGTH.encode()), self._body()
+        if given is None:
+            return Asked(body, Form.V2)
+        length = read_number(given, name=_HEADER_LENGTH)
+        if not 0 < length <= len(body):
+            raise InvalidRequest(
+                f"Inference-Header-Content-Length is {length}, the body has {len(body)} bytes."
+            )
+        return Asked(body, Form.V2, length)
 
-    def pause_writing(self) -> None:
-        self._writable = False
-        self._note_phase()
-
-    def resume_writing(self) -> None:
-        self._writable = True
-        self._go_on()
-
-    # What the sweep calls.
-
-    def expire(self, now: float) -> None:
-        """Close it when what it waits for has not come in time."""
-        if now - self._since <= self._phase.value:
-            return
-        if self._phase in (_Phase.HEADERS, _Phase.BODY):
-            self._break_off(RequestTimeout("The request did not arrive in time."))
-        elif self._phase is _Phase.READER:
-            self._transport.abort()
-        else:
-            self._transport.close()
-
-    def close_idle(self) -> None:
-        if self._answering is None:
-            self._transport.close()
-
-    # One request after the other.
-
-    def _go_on(self) -> None:
-        while self._answering is None and self._writable and not self._gone:
-            if self._waiting:
-                self._answering = request = self._waiting.popleft()
-                cancel = self._door.respond(request, self._reply)
-                self._cancel = cancel if self._answering is request else None
-                continue
-            if self._broken is not None:
-                self._break_off(self._broken)
-            elif self._reader.expects_continue:
-                self._reader.expects_continue = False
-                self._transport.write(CONTINUE)
-            break
-        self._note_phase()
-
-    def _reply(self, answer: bytes) -> None:
-        request, self._answering, self._cancel = self._answering, None, None
-        if self._gone or request is None:
-            return
-        self._transport.write(answer)
-        if not self._door.keeps_alive(request):
-            self._gone = True
-            self._transport.close()
-            return
-        if self._paused and len(self._waiting) <= limits.PIPELINE_MAX:
-            self._paused = False
-            self._transport.resume_reading()
-        if self._waiting or self._broken is not None:
-            asyncio.get_running_loop().call_soon(self._go_on)
-        else:
-            self._note_phase()
-
-    def _break_off(self, error: ModelRocketError) -> None:
-        """Nothing that follows on this connection can be understood."""
-        self._transport.write(failure(error, self._door.new_id(), keep_alive=False))
-        self._transport.close()
-
-    def _note_phase(self) -> None:
-        phase = self._current_phase()
-        if phase is not self._phase:
-            self._phase, self._since = phase, self._door.clock()
-
-    def _current_phase(self) -> _Phase:
-        if not self._writable:
-            return _Phase.READER
-        if self._answering is not None:
-            return _Phase.ANSWER
-        if self._reader.in_headers:
-            return _Phase.HEADERS
-        return _Phase.BODY if self._reader.in_body else _Phase.IDLE
-
-
-class Front:
-    """Listens, and closes connections that outstay their limits."""
-
-    def __init__(self, door: Door) -> None:
-        self.door = door
-        self._connections: set[Connection] = set()
-        self._server: asyncio.Server | None = None
-        self._sweeping: asyncio.Task[None] | None = None
-
-    async def open(self, address: str, port: int) -> None:
-        """Raises OSError when the port is taken."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: Connection(self.door, self._connections), address, port, backlog=_BACKLOG
-        )
-        self._sweeping = loop.create_task(self._sweep())
-
-    async def close(self) -> None:
-        """Stop listening and drop what is open."""
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-        if self._server is not None:
-            self._server.close()
-        for connection in tuple(self._connections):
-            connection.close_idle()
-
-    async def _sweep(self) -> None:
-        while True:
-            await asyncio.sleep(_SWEEP_SECONDS)
-            now = self.door.clock()
-            self.door.presence.alive(now)
-            for connection in tuple(self._connections):
-                connection.expire(now)
+    def _auth_seconds(self) -> float | None:
+        return self._authorised - self.started if self._authorised else None
 
 
 def failure(error: ModelRocketError, request_id: str, *, keep_alive: bool) -> bytes:
+    """What a caller hears whose request cannot even be read."""
     body = orjson.dumps(error.body(request_id))
     return response(error.status, body, headers=error.headers(request_id), keep_alive=keep_alive)
 
 
-def _headers(request_id: str, answer: Answer) -> dict[str, str]:
+def _ran(answer: Answer) -> dict[str, Any]:
     took = answer.timings
+    return {
+        "rows": answer.rows,
+        "queue_ms": round(took.queue * 1000, 3),
+        "run_ms": round(took.run * 1000, 3),
+    }
+
+
+def _headers(request_id: str, answer: Answer, *, auth_seconds: float | None) -> dict[str, str]:
+    took = answer.timings
+    auth = "" if auth_seconds is None else f"auth;dur={auth_seconds * 1000:.3f}, "
     return {
         "x-request-id": request_id,
         "x-model-version": str(answer.version),
         "x-batch-rows": str(answer.rows),
-        "server-timing": f"queue;dur={took.queue * 1000:.3f}, load;dur={took.load * 1000:.3f}, "
+        "server-timing": f"{auth}queue;dur={took.queue * 1000:.3f}, load;dur={took.load * 1000:.3f}, "
         f"run;dur={took.run * 1000:.3f}",
     }

@@ -12,6 +12,7 @@ import httptools
 from chalicelib.contract import limits
 from chalicelib.contract.errors import HeadersTooLarge, InvalidRequest, ModelRocketError, PayloadTooLarge
 
+JSON: Final = "application/json"
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -101,11 +102,13 @@ def too_large() -> PayloadTooLarge:
     return PayloadTooLarge(f"The body is larger than {limits.BODY_BYTES_MAX} bytes. Send fewer rows at once.")
 
 
-def response(status: int, body: bytes, *, headers: Mapping[str, str], keep_alive: bool) -> bytes:
-    """A JSON response, head and body."""
+def response(
+    status: int, body: bytes, *, headers: Mapping[str, str], keep_alive: bool, content_type: str = JSON
+) -> bytes:
+    """Head and body."""
     lines = [
         _STATUS_LINES[status],
-        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n",
+        f"content-type: {content_type}\r\ncontent-length: {len(body)}\r\n",
         *(f"{name}: {value}\r\n" for name, value in headers.items()),
         "\r\n" if keep_alive else "connection: close\r\n\r\n",
     ]

@@ -1,6 +1,6 @@
-"""Answers: JSON inputs by a model's signature → arrays → the model → JSON.
+"""Answers: a body by a model's signature → arrays → the model → the body of an answer.
 
-Bytes in, bytes out; knows nothing of HTTP, hosts or queues. Requests that may
+Bytes in, bytes out, in the form that each asks for; knows nothing of HTTP, hosts or queues. Requests that may
 share a run do, and what is wrong with one of them is its own affair.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from typing import Any, Final
 
@@ -23,6 +24,9 @@ from chalicelib.contract.errors import (
     PayloadTooLarge,
 )
 from chalicelib.contract.messages import TensorSignature, VersionRecord
+from host_container import numbers, openinference
+from host_container.frames import Asked, Form
+from host_container.openinference import Wanted, Written
 from host_container.session import Session
 from modelrocket import errors as codec_errors
 from modelrocket.tensors import Array, TensorSpec, decode, encode
@@ -47,11 +51,12 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """`rows` shared the run that took `run_seconds`."""
+    """`rows` shared the run that took `run_seconds`. `json_bytes` of the body are JSON, 0 means all."""
 
     body: bytes
     run_seconds: float
-    rows: int = 1
+    rows: int
+    json_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,43 +66,60 @@ class _Ran:
     rows: int
 
 
-Body = bytes | bytearray | memoryview
 Clock = Callable[[], float]
 Feeds = dict[str, Array]
+Write = Callable[[VersionRecord, Mapping[str, Array]], Written]
+"""Outputs → the body that one request asked for."""
 
 
-def answer(model: Model, body: Body, *, clock: Clock) -> Output:
+@dataclass(frozen=True, slots=True)
+class _Request:
+    position: int
+    feeds: Feeds
+    write: Write
+
+
+def answer(model: Model, asked: Asked, *, clock: Clock) -> Output:
     """The body of a 200. Raises InvalidRequest and its kinds, InferenceFailed."""
-    [outcome] = answer_batch(model, [body], clock=clock)
+    [outcome] = answer_batch(model, [asked], clock=clock)
     if isinstance(outcome, ModelRocketError):
         raise outcome
     return outcome
 
 
-def answer_batch(model: Model, bodies: Sequence[Body], *, clock: Clock) -> list[Output | ModelRocketError]:
-    """An outcome for each body, in order. Several only for a model whose rows may share runs."""
-    outcomes: list[Output | ModelRocketError | None] = [None] * len(bodies)
-    feeds: list[tuple[int, Feeds]] = []
-    for position, body in enumerate(bodies):
+def answer_batch(model: Model, batch: Sequence[Asked], *, clock: Clock) -> list[Output | ModelRocketError]:
+    """An outcome for each request, in order. Several only for a model whose rows may share runs."""
+    outcomes: list[Output | ModelRocketError | None] = [None] * len(batch)
+    requests: list[_Request] = []
+    for position, asked in enumerate(batch):
         try:
-            feeds.append((position, _inputs(model, _object(body))))
+            requests.append(_Request(position, *_read(model, asked)))
         except ModelRocketError as error:
             outcomes[position] = error
-    for group in _groups(feeds):
-        ran = _run_group(model, [feed for _, feed in group], clock)
-        for (position, _), one in zip(group, ran, strict=True):
-            outcomes[position] = _written(model.record, one)
+    for group in _groups(requests):
+        ran = _run_group(model, [request.feeds for request in group], clock)
+        for request, one in zip(group, ran, strict=True):
+            outcomes[request.position] = _written(model.record, one, request.write)
     return [outcome for outcome in outcomes if outcome is not None]
 
 
-def _groups(feeds: list[tuple[int, Feeds]]) -> list[list[tuple[int, Feeds]]]:
-    """Those together whose rows have the same shapes."""
-    if len(feeds) == 1:
-        return [feeds]
-    groups: dict[tuple[tuple[int, ...], ...], list[tuple[int, Feeds]]] = {}
-    for position, feed in feeds:
-        shapes = tuple(array.shape[1:] for array in feed.values())
-        groups.setdefault(shapes, []).append((position, feed))
+def _read(model: Model, asked: Asked) -> tuple[Feeds, Write]:
+    if asked.form != Form.V2:
+        feeds = _numbers(model, asked.body)
+        return feeds or _inputs(model, _object(asked.body)), _write_json
+    outputs = [output.name for output in model.session.signature.outputs]
+    feeds, wanted = openinference.read(asked.body, asked.header_length, inputs=model.inputs, outputs=outputs)
+    return feeds, partial(_write_v2, wanted)
+
+
+def _groups(requests: list[_Request]) -> list[list[_Request]]:
+    """Those together whose rows have the same shapes, whatever form they came in."""
+    if len(requests) == 1:
+        return [requests]
+    groups: dict[tuple[tuple[int, ...], ...], list[_Request]] = {}
+    for request in requests:
+        shapes = tuple(array.shape[1:] for array in request.feeds.values())
+        groups.setdefault(shapes, []).append(request)
     return list(groups.values())
 
 
@@ -143,16 +165,38 @@ def _rows(feed: Feeds) -> int | None:
     return size if size > 0 else None
 
 
-def _written(record: VersionRecord, ran: _Ran | ModelRocketError) -> Output | ModelRocketError:
+def _written(record: VersionRecord, ran: _Ran | ModelRocketError, write: Write) -> Output | ModelRocketError:
     if isinstance(ran, ModelRocketError):
         return ran
     try:
-        return Output(_body(record, ran.outputs), ran.run_seconds, ran.rows)
+        if sum(array.nbytes for array in ran.outputs.values()) > limits.RESPONSE_BYTES_MAX:
+            raise _too_large()
+        written = write(record, ran.outputs)
+        if len(written.body) > limits.RESPONSE_BYTES_MAX:
+            raise _too_large()
     except ModelRocketError as error:
         return error
+    return Output(written.body, ran.run_seconds, ran.rows, written.json_bytes)
 
 
-def _object(body: Body) -> dict[str, Any]:
+def _write_v2(wanted: Wanted, record: VersionRecord, outputs: Mapping[str, Array]) -> Written:
+    return openinference.write(wanted, outputs, model_id=record.model_id, version=record.number)
+
+
+def _numbers(model: Model, body: bytes | bytearray | memoryview) -> Feeds | None:
+    """The inputs of a large body, where they are plain numbers under the model's own names."""
+    if len(body) < numbers.BYTES_MIN:
+        return None
+    content = bytes(body)
+    feeds = numbers.read_numbers(content, model.inputs)
+    if feeds is not None or len(model.inputs) > 1:
+        return feeds
+    (spec,) = model.inputs.values()
+    feeds = numbers.read_numbers(content, {ANY_INPUT: spec})
+    return None if feeds is None else {spec.name: feeds[ANY_INPUT]}
+
+
+def _object(body: bytes | bytearray | memoryview) -> dict[str, Any]:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -200,21 +244,16 @@ def _decode(value: Any, spec: TensorSpec) -> Array:
         raise InvalidTensor(str(error), input=error.input, expected=error.expected, got=error.got) from error
 
 
-def _body(record: VersionRecord, outputs: Mapping[str, Array]) -> bytes:
-    if sum(array.nbytes for array in outputs.values()) > limits.RESPONSE_BYTES_MAX:
-        raise _too_large()
+def _write_json(record: VersionRecord, outputs: Mapping[str, Array]) -> Written:
     answer = {
         "result": {name: encode(array) for name, array in outputs.items()},
         "model": record.model_id,
         "version": record.number,
     }
     try:
-        body = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+        return Written(orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY), 0)
     except orjson.JSONEncodeError as error:
         raise InferenceFailed("The model's answer cannot be written as JSON.") from error
-    if len(body) > limits.RESPONSE_BYTES_MAX:
-        raise _too_large()
-    return body
 
 
 def _too_large() -> PayloadTooLarge:

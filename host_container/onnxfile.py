@@ -47,6 +47,18 @@ def check(path: Path) -> None:
         rule(model)
 
 
+def external_locations(path: Path) -> set[str]:
+    """The files that its weights are in, other than itself. Raises InvalidModel."""
+    model = _parse(path.read_bytes())
+    return {
+        entry.value
+        for place in _walk(model.graph)
+        for tensor in _tensors(place.graph)
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+
+
 def identity() -> bytes:
     """A model that gives back its input: for warming up."""
     value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])

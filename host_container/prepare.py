@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import signal
-import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -27,42 +24,17 @@ from chalicelib.contract.messages import (
     PrepareResult,
     PrepareStage,
     VersionRecord,
-    decode,
-    encode,
 )
 from host_container.artifacts import ArtifactCorrupt, ArtifactMissing
 from host_container.events import EventLog
-from host_container.examine import Order, Report, out_of_memory
+from host_container.examination import ExaminationLimits, ExaminationLost, run_examination
+from host_container.orders import Report
 
 _WAIT_MS: Final = 1000
 _PAUSE_SECONDS: Final = 2.0
 _KEEP_SECONDS: Final = 1.0
 _FINISH_TRIES: Final = 10
 _EXAMINATIONS_MAX: Final = 2
-_LINE_BYTES_MAX: Final = 4 * 1024 * 1024
-_ERROR_TAIL_BYTES: Final = 4096
-_DOING: Final = {
-    PrepareStage.VALIDATING: "reading it",
-    PrepareStage.LOADING: "loading it",
-    PrepareStage.MEASURING: "running it on a generated input",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ExaminationLimits:
-    """What one examination may take."""
-
-    seconds_max: float = limits.PREPARE_SECONDS_MAX
-    cpu_seconds_max: int = limits.PREPARE_CPU_SECONDS_MAX
-    memory_bytes_max: int = limits.PREPARE_MEMORY_BYTES_MAX
-
-
-class ExaminationLost(Exception):
-    """The examining process ended without a verdict, and not by anything the model is known to do."""
-
-    def __init__(self, doing: str) -> None:
-        super().__init__(f"the examining process ended while {doing}")
-        self.doing = doing
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +50,7 @@ class Bench:
     hold: Callable[[PrepareJob], AbstractContextManager[Path]]
     warm: Callable[[VersionRecord], Awaitable[None]]
     bytes_max: int
-    limits: ExaminationLimits = ExaminationLimits()
+    limits: ExaminationLimits = field(default_factory=ExaminationLimits)
 
 
 class Preparer:
@@ -194,124 +166,6 @@ class Preparer:
 
     def _handed_back(self, job: PrepareJob) -> PrepareResult:
         return PrepareResult(job.version_id, self._host_id, retry=True)
-
-
-async def run_examination(
-    path: Path,
-    bounds: ExaminationLimits,
-    *,
-    entered: Callable[[PrepareStage], None],
-    events: EventLog,
-) -> Report:
-    """The verdict on one file; a process that exceeds its limits or crashes is a verdict too."""
-    process = await _start(path)
-    watch = _Watch(process, entered)
-    try:
-        async with asyncio.timeout(bounds.seconds_max):
-            report = await watch.verdict(_order(path, bounds))
-    except TimeoutError:
-        return Report(reason=f"Stopped after {bounds.seconds_max:.0f} s while {watch.doing}.")
-    finally:
-        _kill_group(process)
-        status = await process.wait()
-        errors = await watch.errors()
-    if report is not None:
-        return report
-    events.write("examination_ended", status=status, stage=watch.stage, errors=errors)
-    return Report(reason=_obituary(-status, watch.doing, bounds))
-
-
-class _Watch:
-    """Reads what the examining process says, and remembers where it was."""
-
-    def __init__(self, process: asyncio.subprocess.Process, entered: Callable[[PrepareStage], None]) -> None:
-        self._process = process
-        self._entered = entered
-        self._errors = asyncio.create_task(_tail(process.stderr))
-        self.stage = PrepareStage.VALIDATING
-
-    @property
-    def doing(self) -> str:
-        return _DOING.get(self.stage, "preparing it")
-
-    async def verdict(self, order: bytes) -> Report | None:
-        """The last report; None when the process ended before it."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        with contextlib.suppress(ConnectionError):
-            self._process.stdin.write(order)
-            await self._process.stdin.drain()
-        while line := await self._line(self._process.stdout):
-            report = decode(line, Report)
-            if report is None or report.stage is None:
-                return report
-            self.stage = report.stage
-            self._entered(report.stage)
-        return None
-
-    async def _line(self, stream: asyncio.StreamReader) -> bytes:
-        try:
-            return await stream.readline()
-        except ValueError:  # longer than any line of ours: the model has taken over the process
-            return b""
-
-    async def errors(self) -> str:
-        return (await self._errors).decode(errors="replace")
-
-
-async def _start(path: Path) -> asyncio.subprocess.Process:
-    """Started from the main thread: the kernel ends it together with the thread that started it."""
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "host_container.examine"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd=path.parent,
-        env=_environment(),
-        start_new_session=True,
-        limit=_LINE_BYTES_MAX,
-    )
-
-
-def _environment() -> Mapping[str, str]:
-    """Nothing of ours: no credentials, one thread per library, few memory arenas."""
-    return {
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "ORT_DISABLE_TELEMETRY": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
-        "MALLOC_ARENA_MAX": "2",
-        "LC_ALL": "C.UTF-8",
-    }
-
-
-def _order(path: Path, bounds: ExaminationLimits) -> bytes:
-    order = Order(str(path), os.getpid(), bounds.cpu_seconds_max, bounds.memory_bytes_max)
-    return encode(order) + b"\n"
-
-
-def _kill_group(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-
-
-async def _tail(stream: asyncio.StreamReader | None) -> bytes:
-    """The end of what was written, read as it comes so that nobody blocks writing."""
-    assert stream is not None
-    tail = b""
-    while chunk := await stream.read(_ERROR_TAIL_BYTES):
-        tail = (tail + chunk)[-_ERROR_TAIL_BYTES:]
-    return tail
-
-
-def _obituary(number: int, doing: str, bounds: ExaminationLimits) -> str:
-    """Why there is no verdict. Raises ExaminationLost when the model did not do it."""
-    if number == signal.SIGXCPU:
-        return f"Stopped after {bounds.cpu_seconds_max} s of CPU time while {doing}."
-    if number == signal.SIGABRT:
-        return f"It ended the process while {doing}. {out_of_memory(bounds.memory_bytes_max)}"
-    if number > 0 and number != signal.SIGKILL:
-        return f"It crashed the process ({signal.Signals(number).name}) while {doing}."
-    raise ExaminationLost(doing)
 
 
 def _record(job: PrepareJob, result: PrepareResult) -> VersionRecord:

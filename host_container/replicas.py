@@ -10,24 +10,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from chalicelib.contract import limits
-from chalicelib.contract.errors import ModelLoading, ModelRocketError, NoCapacity
+from chalicelib.contract.errors import (
+    DependencyFailed,
+    InvalidModel,
+    ModelLoading,
+    ModelRocketError,
+    NoCapacity,
+)
 from chalicelib.contract.hotstate import HotState
 from chalicelib.contract.messages import ReplicaState, VersionRecord
 from host_container.artifacts import Artifacts
+from host_container.builds import Builds
 from host_container.cache import Cache, Item, Refused
 from host_container.events import EventLog
 from host_container.ledger import Ledger
 from host_container.notices import Notices
+from host_container.prepared import Built, ModelFiles
 from host_container.workers import Loaded, Workers
 
 _RECORDS_MAX: Final = 4096
 _NEVER_FITS_SECONDS: Final = 60.0
 _FETCH_BYTES_PER_SECOND: Final = 50e6
+_PREPACK_DELAY_SECONDS: Final = 0.25
+"""Who waited for the load is answered first."""
 _DEADLINE_MARGIN_SECONDS: Final = 0.25
 """A caller is told to come back a little before its deadline, so that it hears it."""
 
@@ -53,6 +64,7 @@ class Parts:
 
     hot: HotState
     artifacts: Artifacts
+    builds: Builds
     workers: Workers
     ledger: Ledger
     notices: Notices
@@ -66,6 +78,7 @@ class Replicas:
     def __init__(self, parts: Parts, *, bytes_max: int) -> None:
         self._hot = parts.hot
         self._artifacts = parts.artifacts
+        self._builds = parts.builds
         self._workers = parts.workers
         self._ledger = parts.ledger
         self._notices = parts.notices
@@ -74,6 +87,7 @@ class Replicas:
         self._cache = Cache(bytes_max)
         parts.workers.on_lost(self.lost)
         self._slots = asyncio.Semaphore(limits.LOAD_SLOTS)
+        self._prepacking = asyncio.Semaphore(1)
         self._loaded: dict[str, Loaded] = {}
         self._reloading: set[asyncio.Task[None]] = set()
         self._loading: dict[str, _Loading] = {}
@@ -141,9 +155,11 @@ class Replicas:
         now = self._clock()
         for version_id in suspects:
             self._ledger.blame(version_id, now=now)
-            self._events.write(
-                "blamed", version=version_id, quarantined=self._ledger.quarantined(version_id, now=now)
-            )
+            quarantined = self._ledger.quarantined(version_id, now=now)
+            self._events.write("blamed", version=version_id, quarantined=quarantined)
+            record = self._records.get(version_id)
+            if quarantined and record is not None:
+                self._background(self._tell_quarantine(record))
         for loaded in gone:
             version_id = loaded.record.version_id
             if self._loaded.get(version_id) is loaded:
@@ -151,9 +167,19 @@ class Replicas:
                 self._cache.lose(version_id)
                 self._notices.drop(version_id)
             if version_id not in suspects:
-                task = asyncio.create_task(self._reload(loaded.record))
-                self._reloading.add(task)
-                task.add_done_callback(self._reloading.discard)
+                self._background(self._reload(loaded.record))
+
+    def _background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._reloading.add(task)
+        task.add_done_callback(self._reloading.discard)
+
+    async def _tell_quarantine(self, record: VersionRecord) -> None:
+        """So that no gateway sends it to any host. Not heard, other hosts find out for themselves."""
+        with contextlib.suppress(DependencyFailed):
+            await asyncio.to_thread(
+                self._hot.quarantine, record.model_id, record.version_id, seconds=limits.QUARANTINE_SECONDS
+            )
 
     async def _reload(self, record: VersionRecord) -> None:
         with contextlib.suppress(ModelRocketError):  # whoever asks for it next hears why
@@ -205,7 +231,7 @@ class Replicas:
         try:
             for one in evicted:
                 self._workers.unload(one)
-            loaded = await self._load_from_disk(record)
+            loaded, built = await self._load_from_disk(record)
         except BaseException:
             self._cache.forget(version_id)
             self._notices.drop(version_id)
@@ -220,15 +246,58 @@ class Replicas:
             ms=round((self._clock() - started) * 1000, 1),
             worker=loaded.worker.number,
             bytes_resident=loaded.report.bytes_resident,
+            bytes_anonymous=loaded.report.bytes_anonymous,
             batch_size_max=loaded.report.batch_size_max,
             batching=loaded.report.batching,
+            prepared=built is not None,
         )
+        if built is None:
+            self._builds.loaded_plainly(record, load_seconds=loaded.report.load_seconds)
+        elif built.prepacking_pays:
+            self._background(self._prepack(loaded))
 
-    async def _load_from_disk(self, record: VersionRecord) -> Loaded:
-        """From the artifact's file, which is kept on disk meanwhile."""
+    async def _load_from_disk(self, record: VersionRecord) -> tuple[Loaded, Built | None]:
+        """From the prepared form where there is one that loads, else from the uploaded file."""
+        key = self._ledger.worker_key(record)
+        async with self._files(record) as files:
+            try:
+                return await self._workers.load(record, files, key=key), files.built
+            except InvalidModel as error:
+                if files.built is None:
+                    raise
+                self._events.write("form_dropped", version=record.version_id, message=error.message)
+        await asyncio.to_thread(self._artifacts.drop_prepared, record)
+        async with self._files(record) as files:
+            return await self._workers.load(record, files, key=key), files.built
+
+    @asynccontextmanager
+    async def _files(self, record: VersionRecord) -> AsyncIterator[ModelFiles]:
+        """Kept on disk meanwhile."""
         with contextlib.ExitStack() as held:
-            path = await asyncio.to_thread(held.enter_context, self._artifacts.held(record))
-            return await self._workers.load(record, path, key=self._ledger.worker_key(record))
+            yield await asyncio.to_thread(held.enter_context, self._artifacts.held_to_load(record))
+
+    async def _prepack(self, loaded: Loaded) -> None:
+        """The second stage. Its memory is reserved: the passport was measured with weights rearranged."""
+        record = loaded.record
+        await asyncio.sleep(_PREPACK_DELAY_SECONDS)
+        if self._loaded.get(record.version_id) is not loaded:
+            return
+        self._cache.keep(record.version_id)
+        try:
+            async with self._prepacking, self._files(record) as files:
+                if files.built is not None:
+                    report = await self._workers.prepack(loaded, files)
+                    self._events.write(
+                        "prepacked",
+                        version=record.version_id,
+                        ms=round(report.load_seconds * 1000, 1),
+                        bytes_resident=report.bytes_resident,
+                        bytes_anonymous=report.bytes_anonymous,
+                    )
+        except (ModelRocketError, OSError) as error:  # the mapped session goes on answering
+            self._events.write("not_prepacked", version=record.version_id, message=str(error))
+        finally:
+            self.release(loaded)
 
     def _reserve(self, item: Item) -> tuple[str, ...]:
         try:

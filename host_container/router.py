@@ -20,7 +20,6 @@ from chalicelib.contract.errors import (
     Overloaded,
 )
 from chalicelib.contract.messages import VersionRecord
-from chalicelib.contract.tokens import Ticket
 from host_container.admission import Admitted, admit
 from host_container.failures import crashed, too_late
 from host_container.frames import Asked
@@ -64,7 +63,7 @@ Done = Callable[[Answer | ModelRocketError], None]
 class Call:
     """One request on its way. Times are on the monotonic clock."""
 
-    ticket: Ticket
+    admitted: Admitted
     asked: Asked
     done: Done
     received: float
@@ -104,8 +103,8 @@ class Router:
         if self.in_flight >= limits.HOST_QUEUE_MAX:
             raise Overloaded("This host has more requests than it can hold. Try again shortly.")
         received = self._clocks.monotonic()
-        call = Call(admitted.ticket, asked, done, received, received + admitted.seconds_left)
-        loaded = self.replicas.hold_now(admitted.ticket.version_id)
+        call = Call(admitted, asked, done, received, received + admitted.seconds_left)
+        loaded = self.replicas.hold_now(admitted.version_id)
         self.in_flight += 1
         if loaded is None:
             call.task = asyncio.get_running_loop().create_task(self._wake(call))
@@ -125,7 +124,7 @@ class Router:
 
     def _run(self, call: Call, loaded: Loaded) -> None:
         try:
-            _check_tenant(loaded.record, call.ticket)
+            _check_tenant(loaded.record, call.admitted)
             self._check_queues(loaded)
         except ModelRocketError:
             self.replicas.release(loaded)
@@ -159,7 +158,7 @@ class Router:
         """Load what is not loaded, then run. Ends the call whatever happens, unless cancelled."""
         try:
             async with asyncio.timeout(call.deadline - self._clocks.monotonic()):
-                record = await self._record(call.ticket)
+                record = await self._record(call.admitted)
                 left = call.deadline - self._clocks.monotonic()
                 loaded = await self.replicas.hold(record, wait_seconds=left)
             if call.over:
@@ -184,16 +183,16 @@ class Router:
             call.over = True
             self.in_flight -= 1
 
-    async def _record(self, ticket: Ticket) -> VersionRecord:
-        record = await self.replicas.record(ticket.version_id)
+    async def _record(self, admitted: Admitted) -> VersionRecord:
+        record = admitted.record or await self.replicas.record(admitted.version_id)
         if record is None:  # the gateway knows it: the hot state has forgotten and will be told again
             raise DependencyFailed("The version is not known here yet. Try again shortly.", retry_after=2)
-        _check_tenant(record, ticket)
+        _check_tenant(record, admitted)
         return record
 
 
-def _check_tenant(record: VersionRecord, ticket: Ticket) -> None:
-    if record.tenant != ticket.tenant:
+def _check_tenant(record: VersionRecord, admitted: Admitted) -> None:
+    if record.tenant != admitted.tenant:
         raise NotFound("There is no such model.")
 
 

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -30,6 +30,7 @@ from host_container.certificate import certify
 from host_container.failures import too_late
 from host_container.frames import (
     RAN,
+    Asked,
     Failure,
     Frame,
     FrameReader,
@@ -39,7 +40,7 @@ from host_container.frames import (
     frame,
 )
 from host_container.inference import Model, Output, answer_batch
-from host_container.session import load, return_freed_memory
+from host_container.session import load, load_mapped, load_prepacked, return_freed_memory
 
 _READ_BYTES: Final = 1 << 20
 _STATM_BYTES: Final = 128
@@ -56,7 +57,7 @@ class Waiting:
     identity: int
     deadline: float
     received: float
-    body: memoryview
+    asked: Asked
 
 
 @dataclass(slots=True)
@@ -69,6 +70,13 @@ class Slot:
     batch_size_max: int
     waiting: deque[Waiting] = field(default_factory=deque)
     busy: bool = False
+
+
+class _Memory(NamedTuple):
+    """Bytes of this process: all that is resident, and what no file backs."""
+
+    resident: int
+    anonymous: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +138,8 @@ class Worker:
             self._queue(one, received)
         elif one.kind == Kind.LOAD:
             self._send(self._load(one))
+        elif one.kind == Kind.PREPACK:
+            threading.Thread(target=self._prepack, args=(one.slot, bytes(one.payload)), daemon=True).start()
         elif one.kind == Kind.UNLOAD:
             self._slots.pop(one.slot, None)
             gc.collect()
@@ -140,7 +150,8 @@ class Worker:
         if slot is None:
             self._send(_refused(one.identity, InferenceFailed("The model is not loaded here any more.")))
             return
-        waiting = Waiting(one.identity, one.stamp, received, one.payload)
+        asked = Asked(one.payload, one.form, one.header_length)
+        waiting = Waiting(one.identity, one.stamp, received, asked)
         if slot.heavy:
             with self._work:
                 slot.waiting.append(waiting)
@@ -173,7 +184,7 @@ class Worker:
         if alive:
             deadline = max(one.deadline for one in alive)
             self._beacon.light(lane, deadline=deadline, slot=slot.number, last=batch[-1].identity)
-            answered = answer_batch(slot.model, [one.body for one in alive], clock=self._now)
+            answered = answer_batch(slot.model, [one.asked for one in alive], clock=self._now)
             self._beacon.dark(lane)
             frames += [_reply(one, reply, started) for one, reply in zip(alive, answered, strict=True)]
         return b"".join(frames)
@@ -192,14 +203,18 @@ class Worker:
 
     def _serve_heavy(self, lane: int) -> None:
         while True:
-            with self._work:
-                while not self._heavy:
-                    self._work.wait()
-                slot = self._heavy.popleft()
-                batch = self._next_batch(slot)
-                slot.busy = False
-                self._ready(slot)
-            self._send(self._run(slot, batch, lane=lane))
+            self._send(self._run_heavy(lane))
+
+    def _run_heavy(self, lane: int) -> bytes:
+        """The answers to one batch. A thread that waits must hold no model: it would outlive its eviction."""
+        with self._work:
+            while not self._heavy:
+                self._work.wait()
+            slot = self._heavy.popleft()
+            batch = self._next_batch(slot)
+            slot.busy = False
+            self._ready(slot)
+        return self._run(slot, batch, lane=lane)
 
     def _send(self, data: bytes) -> None:
         with self._sending:
@@ -220,33 +235,68 @@ class Worker:
         return frame(Kind.LOADED, msgspec.json.encode(report), slot=one.slot)
 
     def _loaded(self, order: LoadOrder, number: int) -> tuple[Slot, LoadReport]:
-        before, started = self._resident_bytes(), self._now()
-        session = load(self._folder / order.file)
+        before, started = self._memory_bytes(), self._now()
+        session = (load_mapped if order.built else load)(self._folder / order.file)
         took = self._now() - started
         model = Model.of(order.record, session)
-        certificate = certify(session.signature, session.run, seed=_SEED, clock=self._now)
+        certificate = order.built or certify(session.signature, session.run, seed=_SEED, clock=self._now)
         run_seconds = order.record.passport.run_ms / 1000
         batch_size_max = _BATCH_SIZE_MAX if certificate.batchable else 1
-        report = LoadReport(
+        report = self._report(
+            before,
             signature=session.signature,
             load_seconds=took,
             run_seconds=run_seconds,
-            bytes_resident=max(0, self._resident_bytes() - before),
             batch_size_max=batch_size_max,
             batching=certificate.evidence,
         )
         heavy = run_seconds > _HEAVY_SECONDS
         return Slot(number, model, heavy, batch_size_max), report
 
-    def _resident_bytes(self) -> int:
-        """Of this process, shared pages included."""
-        return int(os.pread(self._memory, _STATM_BYTES, 0).split()[1]) * mmap.PAGESIZE
+    def _prepack(self, number: int, payload: bytes) -> None:
+        """On a thread of its own: what runs goes on with the mapped session until the faster one is there."""
+        try:
+            report = self._prepacked(number, msgspec.json.decode(payload, type=LoadOrder))
+        except ModelRocketError as error:
+            self._send(frame(Kind.FAILED, msgspec.json.encode(Failure.of(error)), slot=number))
+        else:
+            self._send(frame(Kind.LOADED, msgspec.json.encode(report), slot=number))
+
+    def _prepacked(self, number: int, order: LoadOrder) -> LoadReport:
+        slot = self._slots.get(number)
+        if slot is None:
+            raise InferenceFailed("The model is not loaded here any more.")
+        before, started = self._memory_bytes(), self._now()
+        session = load_prepacked(self._folder / order.file)
+        slot.model = Model.of(order.record, session)
+        return_freed_memory()
+        return self._report(
+            before,
+            signature=session.signature,
+            load_seconds=self._now() - started,
+            run_seconds=order.record.passport.run_ms / 1000,
+            batch_size_max=slot.batch_size_max,
+            batching="as before",
+        )
+
+    def _report(self, before: _Memory, **measured: Any) -> LoadReport:
+        now = self._memory_bytes()
+        return LoadReport(
+            bytes_resident=max(0, now.resident - before.resident),
+            bytes_anonymous=max(0, now.anonymous - before.anonymous),
+            **measured,
+        )
+
+    def _memory_bytes(self) -> _Memory:
+        fields = os.pread(self._memory, _STATM_BYTES, 0).split()
+        resident, of_files = int(fields[1]), int(fields[2])
+        return _Memory(resident * mmap.PAGESIZE, (resident - of_files) * mmap.PAGESIZE)
 
 
 def _reply(one: Waiting, outcome: Output | ModelRocketError, started: float) -> bytes:
     if isinstance(outcome, ModelRocketError):
         return _refused(one.identity, outcome)
-    ran = RAN.pack(started - one.received, outcome.run_seconds, outcome.rows, 0)
+    ran = RAN.pack(started - one.received, outcome.run_seconds, outcome.rows, outcome.json_bytes)
     return frame(Kind.ANSWER, ran + outcome.body, identity=one.identity)
 
 

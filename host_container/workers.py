@@ -3,8 +3,8 @@
 One worker per key (a tenant, by default). Spare ones are forked and closed in ahead
 of need, so that a new tenant, or one whose worker was just killed, waits for no fork.
 
-A version's file is linked into its worker's folder for as long as it loads, and is
-all the worker can open then; while models run the folder is empty.
+A version's files are linked into its worker's folder for as long as it loads, and
+are all the worker can open then; when nothing loads the folder is empty.
 
 Owned by the event loop; nothing here blocks it.
 """
@@ -21,7 +21,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Final, TypeVar, cast
@@ -38,20 +38,24 @@ from chalicelib.contract.messages import VersionRecord
 from host_container.beacon import Beacon
 from host_container.events import EventLog
 from host_container.failures import too_late
-from host_container.forkserver import Ended, Event, Spawned, SpawnOrder
 from host_container.frames import (
     RAN,
     Asked,
     BrokenFrames,
+    Ended,
+    Event,
     Failure,
     Frame,
     FrameReader,
     Kind,
     LoadOrder,
     LoadReport,
+    Spawned,
+    SpawnOrder,
     frame,
     run_head,
 )
+from host_container.prepared import ModelFiles
 
 T = TypeVar("T")
 _SPARES: Final = 1
@@ -125,7 +129,12 @@ class _Pending:
 @dataclass(eq=False, slots=True)
 class _Loading:
     record: VersionRecord
-    report: asyncio.Future[LoadReport]
+    worker: WorkerHandle
+    slot: int
+    files: ModelFiles
+    report: asyncio.Future[LoadReport] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
 
 
 class WorkerHandle(asyncio.Protocol):
@@ -145,7 +154,7 @@ class WorkerHandle(asyncio.Protocol):
         self.load_lock = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._out: list[bytes | bytearray] = []
+        self._out: list[bytes | bytearray | memoryview] = []
         self._reader = FrameReader(payload_bytes_max=_FRAME_BYTES_MAX)
 
     # The connection.
@@ -164,7 +173,7 @@ class WorkerHandle(asyncio.Protocol):
         except (BrokenFrames, msgspec.DecodeError, ValueError, KeyError):
             self.kill()  # it no longer speaks our protocol: nothing it says counts
 
-    def send(self, *pieces: bytes | bytearray) -> None:
+    def send(self, *pieces: bytes | bytearray | memoryview) -> None:
         """Everything sent in one turn of the loop goes out in one write."""
         if not self._out:
             self._loop.call_soon(self._flush)
@@ -292,31 +301,41 @@ class Workers:
 
     # Work.
 
-    async def load(self, record: VersionRecord, path: Path, *, key: str) -> Loaded:
+    async def load(self, record: VersionRecord, files: ModelFiles, *, key: str) -> Loaded:
         """Raises InvalidModel, or DependencyFailed when the worker ended for another reason."""
         handle = self._handle(key)
         await handle.ready
-        async with handle.load_lock:
-            if handle.gone:
-                raise DependencyFailed("The worker ended before it could load the model. Try again.")
-            slot = next(self._slots)
-            loading = _Loading(record, asyncio.get_running_loop().create_future())
-            handle.loading[slot] = loading
-            try:
-                with _linked(path, handle.folder) as name:
-                    order = msgspec.json.encode(LoadOrder(record, name))
-                    deadline = self._clock() + limits.LOAD_SECONDS_MAX
-                    handle.send(frame(Kind.LOAD, order, slot=slot, stamp=deadline))
-                    async with asyncio.timeout(limits.LOAD_SECONDS_MAX + _LOAD_GRACE_SECONDS):
-                        report = await loading.report
-            except TimeoutError:
-                handle.kill()
-                raise InvalidModel(f"Loading took more than {limits.LOAD_SECONDS_MAX:.0f} s.") from None
-            finally:
-                handle.loading.pop(slot, None)
+        slot = next(self._slots)
+        async with handle.load_lock:  # its time begins when it is at work on this one
+            report = await self._ordered(Kind.LOAD, _Loading(record, handle, slot, files))
         loaded = Loaded(record, handle, slot, report)
         handle.loaded[slot] = loaded
         return loaded
+
+    async def prepack(self, loaded: Loaded, files: ModelFiles) -> LoadReport:
+        """Swap a mapped session for one that runs faster; the mapped one answers, and others load, meanwhile.
+
+        Raises as `load` does.
+        """
+        return await self._ordered(Kind.PREPACK, _Loading(loaded.record, loaded.worker, loaded.slot, files))
+
+    async def _ordered(self, kind: Kind, loading: _Loading) -> LoadReport:
+        handle, slot = loading.worker, loading.slot
+        if handle.gone:
+            raise DependencyFailed("The worker ended before it could load the model. Try again.")
+        handle.loading[slot] = loading
+        try:
+            with _linked(loading.files.paths, handle.folder / str(slot)) as name:
+                order = msgspec.json.encode(LoadOrder(loading.record, name, loading.files.built))
+                deadline = self._clock() + limits.LOAD_SECONDS_MAX
+                handle.send(frame(kind, order, slot=slot, stamp=deadline))
+                async with asyncio.timeout(limits.LOAD_SECONDS_MAX + _LOAD_GRACE_SECONDS):
+                    return await loading.report
+        except TimeoutError:
+            handle.kill()
+            raise InvalidModel(f"Loading took more than {limits.LOAD_SECONDS_MAX:.0f} s.") from None
+        finally:
+            handle.loading.pop(slot, None)
 
     def unload(self, loaded: Loaded) -> None:
         if loaded.worker.loaded.pop(loaded.slot, None) is not None and not loaded.worker.gone:
@@ -479,16 +498,18 @@ def _reject(future: asyncio.Future[LoadReport], error: ModelRocketError) -> None
 
 
 @contextlib.contextmanager
-def _linked(path: Path, folder: Path) -> Iterator[str]:
-    """The file under its own name in the worker's folder, for a while. No bytes are copied."""
-    name = path.name
-    target = folder / name
-    with contextlib.suppress(FileExistsError):
-        os.link(path, target)
+def _linked(paths: tuple[Path, ...], folder: Path) -> Iterator[str]:
+    """The files under their own names in a folder of the worker's, for a while: where the first one is.
+
+    No bytes are copied.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
     try:
-        yield name
+        for path in paths:
+            os.link(path, folder / path.name)
+        yield f"{folder.name}/{paths[0].name}"
     finally:
-        target.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _environment() -> dict[str, str]:

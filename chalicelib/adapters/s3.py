@@ -30,7 +30,7 @@ class S3Objects:
             s3={"addressing_style": "path" if endpoint_url else "virtual"},
             signature_version="s3v4",
         )
-        self._client: Any = boto3.client("s3", endpoint_url=endpoint_url, config=config)
+        self._client: Any = boto3.session.Session().client("s3", endpoint_url=endpoint_url, config=config)
         self._bucket = bucket
 
     def presign_upload(self, key: str, *, size: int, sha256: str) -> tuple[UploadPart, ...]:

@@ -6,6 +6,7 @@
     │   ├── InvalidModel              422  the file or version cannot be served
     │   ├── PayloadTooLarge           413
     │   ├── MethodNotAllowed          405
+    │   ├── UnsupportedEncoding       415
     │   ├── RequestTimeout            408  the caller sent too slowly
     │   └── HeadersTooLarge           431
     ├── Unauthenticated               401
@@ -93,6 +94,10 @@ class NotFound(ModelRocketError):
 
 class MethodNotAllowed(InvalidRequest):
     status = 405
+
+
+class UnsupportedEncoding(InvalidRequest):
+    status = 415
 
 
 class RequestTimeout(InvalidRequest):

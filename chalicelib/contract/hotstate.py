@@ -6,8 +6,11 @@ flushed and rebuilds itself. Ages are compared with the server's own clock.
     mr:token:<sha256>        TokenRecord                 written if its revision is newer
     mr:model:<model id>      ModelRecord                 written if its revision is newer
     mr:version:<version id>  VersionRecord               immutable
+    mr:projecting            when the latest projection of the truth began
+    mr:projected             when the latest one that nothing was lost from began
     mr:hosts                 host id → <seen>|Heartbeat
     mr:replicas:<model id>   <version id>/<host id> → <state>/<boot id>
+                             <version id>/!         → quarantined/<until>
     mr:assignments:<host id> set of version ids
     mr:prepare               stream of PrepareJob, consumer group "hosts"
     mr:prepare:<version id>  the stage a job is in; its presence says that a job exists
@@ -48,6 +51,9 @@ JOBS: Final = "mr:prepare"
 RESULTS: Final = "mr:results"
 GROUP: Final = "hosts"
 HOSTS: Final = "mr:hosts"
+PROJECTING: Final = "mr:projecting"
+PROJECTED: Final = "mr:projected"
+_EVERY_HOST: Final = "!"
 _JOB_MARK_SECONDS: Final = 3600
 _STREAM_LENGTH_MAX: Final = 100_000
 _SEEN: Final = re.compile(rb"\d+\.\d{6}")
@@ -75,12 +81,36 @@ return {now[1] .. '.' .. string.format('%06d', now[2]),
         redis.call('HGETALL', KEYS[3]), redis.call('HGETALL', KEYS[4])}
 """
 
+# A stamp that no other projection has.
+_BEGIN_PROJECTION: Final = """
+local now = redis.call('TIME')
+local stamp = now[1] .. '.' .. string.format('%06d', now[2])
+redis.call('SET', KEYS[1], stamp)
+return stamp
+"""
+
+# Complete, unless everything was flushed (or another one began) meanwhile.
+_END_PROJECTION: Final = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  return 0
+end
+redis.call('SET', KEYS[2], ARGV[1])
+return 1
+"""
+
 # Seen now; says whether the host was known and what it is assigned.
 _HEARTBEAT: Final = """
 local now = redis.call('TIME')
 local known = redis.call('HEXISTS', KEYS[1], ARGV[1])
 redis.call('HSET', KEYS[1], ARGV[1], now[1] .. '.' .. string.format('%06d', now[2]) .. '|' .. ARGV[2])
 return {known, redis.call('SMEMBERS', KEYS[2])}
+"""
+
+# From now, by the server's clock.
+_QUARANTINE: Final = """
+local till = tonumber(redis.call('TIME')[1]) + tonumber(ARGV[2])
+redis.call('HSET', KEYS[1], ARGV[1], 'quarantined/' .. till)
+return till
 """
 
 # One job per version at a time.
@@ -103,6 +133,21 @@ class RouteView:
     hosts: tuple[Heartbeat, ...]
     replicas: tuple[tuple[str, Replica], ...]
     """Pairs of version id and replica."""
+    quarantined: frozenset[str] = frozenset()
+    """Ids of versions that no host may run now."""
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialView:
+    """What a host's own door sees of a credential and a model.
+
+    `projected`: all credentials there are have been written since the last flush, so what is missing
+    does not exist.
+    """
+
+    token: TokenRecord | None
+    model: ModelRecord | None
+    projected: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +171,10 @@ class HotState:
         self._redis: Any = client  # redis-py types every reply as a union of sync and async
         self._put_if_newer = self._redis.register_script(_PUT_IF_NEWER)
         self._route = self._redis.register_script(_ROUTE)
+        self._begin_projection = self._redis.register_script(_BEGIN_PROJECTION)
+        self._end_projection = self._redis.register_script(_END_PROJECTION)
         self._heartbeat = self._redis.register_script(_HEARTBEAT)
+        self._quarantine = self._redis.register_script(_QUARANTINE)
         self._enqueue = self._redis.register_script(_ENQUEUE)
 
     @classmethod
@@ -154,9 +202,28 @@ class HotState:
             model=decode(model, ModelRecord),
             hosts=tuple(_read_hosts(_pairs(hosts))),
             replicas=tuple(_read_replicas(_pairs(replicas))),
+            quarantined=frozenset(_read_quarantined(_pairs(replicas), float(now))),
         )
 
+    # What a host's own door reads.
+
+    def credential(self, sha256: str, model_id: str) -> CredentialView:
+        """As of one instant."""
+        with _translated():
+            token, model, projected = self._redis.mget(_token(sha256), _model(model_id), PROJECTED)
+        return CredentialView(decode(token, TokenRecord), decode(model, ModelRecord), projected is not None)
+
     # The projection of the truth, written by the control plane only.
+
+    def begin_projection(self) -> bytes:
+        """What `end_projection` is to be told."""
+        with _translated():
+            return bytes(self._begin_projection(keys=[PROJECTING]))
+
+    def end_projection(self, stamp: bytes) -> None:
+        """Everything has been written: from now on what is missing does not exist."""
+        with _translated():
+            self._end_projection(keys=[PROJECTING, PROJECTED], args=[stamp])
 
     def put_token(self, sha256: str, record: TokenRecord) -> None:
         self.put_tokens([(sha256, record)])
@@ -232,6 +299,12 @@ class HotState:
         if fields:
             with _translated():
                 self._redis.hdel(_replicas(model_id), *fields)
+
+    def quarantine(self, model_id: str, version_id: str, *, seconds: float) -> None:
+        """No gateway sends requests for this version to any host for so long."""
+        with _translated():
+            args: list[str | int] = [f"{version_id}/{_EVERY_HOST}", int(seconds)]
+            self._quarantine(keys=[_replicas(model_id)], args=args)
 
     def assign(self, host_id: str, version_ids: Iterable[str]) -> None:
         """Set, never add: the host may hold exactly these."""
@@ -393,3 +466,11 @@ def _read_replicas(pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, 
         state, _, boot_id = value.decode(errors="replace").partition("/")
         if state in set(ReplicaState):
             yield version_id, Replica(host_id=host_id, boot_id=boot_id, state=ReplicaState(state))
+
+
+def _read_quarantined(pairs: Iterable[tuple[bytes, bytes]], now: float) -> Iterator[str]:
+    for field, value in pairs:
+        version_id, _, host_id = field.decode(errors="replace").partition("/")
+        state, _, until = value.decode(errors="replace").partition("/")
+        if (host_id, state) == (_EVERY_HOST, "quarantined") and until.isdecimal() and now < int(until):
+            yield version_id

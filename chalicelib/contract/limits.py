@@ -90,6 +90,10 @@ CHURN_GUARD_LOADS: Final = 10
 TOKEN_CACHE_SECONDS: Final = 5.0
 """How long a decision about a token may be reused: the promise on revocation."""
 OUTAGE_CACHE_SECONDS: Final = 60.0
+PERMISSIONS_MAX: Final = 16_384
+"""Decisions about pairs of token and model that a host remembers."""
+LOOKUPS_MAX: Final = 256
+"""Pairs of token and model that a host asks the hot state about at once."""
 TOKEN_READ_THROUGH_PER_SECOND: Final = 50
 PROJECTION_PAGE: Final = 500
 REPLICAS_PER_MODEL: Final = 2

@@ -35,9 +35,11 @@ REDIS_KEYS: Final[Mapping[str, str]] = {
     "stack": "~* &* +@all",
     "gateway": "~mr:* &mr:* +@all -@dangerous -@admin",
     "coordinator": "~mr:* &mr:* +@all -@dangerous -@admin",
-    # A host speaks for itself: it can neither read tokens nor write what routing trusts.
+    # A host speaks for itself: it can neither write what routing trusts nor list tokens; it may look up
+    # the one that a caller of its own door shows, by its SHA-256.
     "host": "~mr:hosts ~mr:replicas:* ~mr:assignments:* ~mr:prepare ~mr:prepare:* ~mr:results "
-    "~mr:version:* %R~mr:model:* &mr:* +@all -@dangerous -@admin",
+    "~mr:version:* %R~mr:model:* %R~mr:token:* %R~mr:projected &mr:* "
+    "+@all -@dangerous -@admin -scan -randomkey",
 }
 """What each role may do, as Valkey's ACL says it."""
 

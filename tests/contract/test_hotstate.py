@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from chalicelib.contract.errors import DependencyFailed
-from chalicelib.contract.hotstate import HotState
+from chalicelib.contract.hotstate import CredentialView, HotState
 from chalicelib.contract.messages import (
     ModelRecord,
     PrepareJob,
@@ -110,6 +110,17 @@ def test_replicas_of_a_model_come_and_go(hot: HotState) -> None:
     assert hot.replicas("m1") == (("v1", Replica("a", "boot", ReplicaState.READY)),)
 
 
+def test_a_quarantine_is_seen_by_every_gateway_and_ends(hot: HotState, raw_redis: Any) -> None:
+    hot.put_replica("m1", "v1", Replica("a", "boot", ReplicaState.READY))
+    hot.quarantine("m1", "v1", seconds=60)
+    assert hot.route("sha", "m1").quarantined == {"v1"}
+    assert len(hot.route("sha", "m1").replicas) == 1
+    hot.quarantine("m1", "v1", seconds=0)
+    assert hot.route("sha", "m1").quarantined == frozenset()
+    raw_redis.hset("mr:replicas:m1", "v1/!", b"quarantined/soon")
+    assert hot.route("sha", "m1").quarantined == frozenset()
+
+
 def test_one_job_per_version_and_one_taker_per_job(hot: HotState) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(lambda _: hot.enqueue(JOB), range(8))) == 1
@@ -170,3 +181,25 @@ def test_f01_a_redis_that_is_away_is_a_retryable_error() -> None:
     with pytest.raises(DependencyFailed) as raised:
         away.route("sha", "m1")
     assert raised.value.retryable
+
+
+def test_a_hosts_door_sees_a_credential_and_a_model_in_one_look(hot: HotState) -> None:
+    assert hot.credential("sha", "m1") == CredentialView(None, None, projected=False)
+    hot.put_token("sha", token(1))
+    hot.put_model(model(1))
+    hot.end_projection(hot.begin_projection())
+    assert hot.credential("sha", "m1") == CredentialView(token(1), model(1), projected=True)
+
+
+def test_a_projection_that_lost_something_is_not_complete(hot: HotState, raw_redis: Any) -> None:
+    began = hot.begin_projection()
+    raw_redis.flushall()
+    hot.end_projection(began)
+    assert not hot.credential("sha", "m1").projected
+    first, second = hot.begin_projection(), hot.begin_projection()
+    hot.end_projection(first)
+    assert not hot.credential("sha", "m1").projected
+    hot.end_projection(second)
+    assert hot.credential("sha", "m1").projected
+    raw_redis.flushall()
+    assert not hot.credential("sha", "m1").projected

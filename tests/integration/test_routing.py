@@ -17,6 +17,7 @@ from chalicelib.contract.errors import (
     Conflict,
     DeadlineExceeded,
     DependencyFailed,
+    InvalidModel,
     InvalidRequest,
     ModelRocketError,
     NoCapacity,
@@ -257,6 +258,15 @@ def test_an_api_key_may_infer_all_models_of_its_account(world: World) -> None:
     world.plane.auth.ensure_api_key("alice", key)
     world.add_host("a", answers)
     assert world.infer(token=key).reply.status == 200
+
+
+def test_a_quarantined_version_is_refused_before_any_host_is_asked(world: World) -> None:
+    world.add_host("a", answers)
+    world.plane.hot.quarantine(world.version.model_id, world.version.id, seconds=60)
+    with pytest.raises(InvalidModel, match="quarantined") as raised:
+        world.infer()
+    assert not raised.value.retryable
+    assert world.asked() == []
 
 
 def test_a_model_without_a_ready_version_says_so(world: World, alice: Principal) -> None:

@@ -20,8 +20,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from chalicelib.contract.hotstate import HotState
-from chalicelib.contract.messages import Heartbeat, PrepareJob, PrepareResult, VersionRecord
-from chalicelib.contract.tokens import Ticket
+from chalicelib.contract.messages import (
+    Heartbeat,
+    ModelRecord,
+    PrepareJob,
+    PrepareResult,
+    TokenKind,
+    TokenRecord,
+    VersionRecord,
+)
+from chalicelib.contract.tokens import Ticket, new_token, token_sha256
 from infra.local.embedded import EmbeddedServers
 from infra.local.probes import s3_client
 from tests.support.waiting import wait_for
@@ -57,6 +65,10 @@ class HostProcess:
     def infer(self, record: VersionRecord, inputs: Any, *, ticket: str | None = None) -> Reply:
         body = inputs if isinstance(inputs, bytes) else json.dumps(inputs).encode()
         return self._ask("POST", "/infer", body, {"X-Rocket-Ticket": ticket or self.ticket(record)})
+
+    def post(self, path: str, body: Any, *, headers: Mapping[str, str] | None = None) -> Reply:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self._ask("POST", path, content, headers or {})
 
     def ticket(
         self,
@@ -202,3 +214,13 @@ def prepare(hot: HotState, servers: EmbeddedServers, content: bytes) -> VersionR
 def heartbeat(hot: HotState, host: HostProcess) -> Heartbeat | None:
     """What the hot state knows of this host."""
     return next((seen for seen in hot.hosts()[1] if seen.host_id == host.host_id), None)
+
+
+def publish(hot: HotState, record: VersionRecord) -> str:
+    """A token for the model, and everything else a host's own door needs to know."""
+    token = new_token()
+    kind = TokenKind.MODEL_TOKEN
+    hot.put_token(token_sha256(token), TokenRecord(record.tenant, kind, 1, model_id=record.model_id))
+    hot.put_model(ModelRecord(record.model_id, record.tenant, 1, active=record))
+    hot.end_projection(hot.begin_projection())
+    return token

@@ -79,6 +79,22 @@ def marked(mark: float, *, padding_bytes: int = 0, name: str = "x") -> bytes:
     return data(model(nodes, [value(name, ["n", 1])], [value("y", ["n", 2])], weights))
 
 
+def dense(width: int = 1024, *, seed: int = 1) -> bytes:
+    """Two layers of weights, large enough to be mapped."""
+    generator = np.random.default_rng(seed)
+    nodes = [
+        helper.make_node("Gemm", ["x", "w0", "b0"], ["h"]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("Gemm", ["r", "w1", "b1"], ["y"]),
+    ]
+    weights = [
+        weight(f"{name}{layer}", generator.standard_normal(shape) / width)
+        for layer in (0, 1)
+        for name, shape in (("w", (width, width)), ("b", (width,)))
+    ]
+    return data(model(nodes, [value("x", ["n", width])], [value("y", ["n", width])], weights))
+
+
 def two_inputs() -> bytes:
     """`a` and `b`, added."""
     shape: Dimensions = ["n", 2]
@@ -87,6 +103,17 @@ def two_inputs() -> bytes:
             [helper.make_node("Add", ["a", "b"], ["sum"])],
             [value("a", shape), value("b", shape)],
             [value("sum", shape)],
+        )
+    )
+
+
+def two_outputs() -> bytes:
+    """`double` and `negative` of a column."""
+    return data(
+        model(
+            [helper.make_node("Add", ["x", "x"], ["double"]), helper.make_node("Neg", ["x"], ["negative"])],
+            [value("x", ["n", 1])],
+            [value("double", ["n", 1]), value("negative", ["n", 1])],
         )
     )
 

@@ -25,7 +25,7 @@ def signed(**changes: object) -> bytes:
 
 
 def test_a_good_ticket_says_how_long_its_caller_waits() -> None:
-    assert read(signed()) == Admitted(TICKET, 10.0)
+    assert read(signed()) == Admitted("request", "tenant", "version", 10.0)
 
 
 def test_nobody_waits_longer_than_the_budget() -> None:

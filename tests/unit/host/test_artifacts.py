@@ -16,7 +16,9 @@ import pytest
 
 from chalicelib.contract.errors import DependencyFailed, NoCapacity
 from chalicelib.contract.messages import PrepareJob
+from host_container import prepared
 from host_container.artifacts import ArtifactCorrupt, ArtifactMissing, Artifacts, connect
+from host_container.prepared import Built
 from tests.support.hosts import free_port
 
 CONTENT = b"model" * 1000
@@ -209,6 +211,51 @@ def test_many_who_want_one_file_cause_one_download(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
     assert (got, script.asked) == ([CONTENT] * 16, 1)
+
+
+def kept_form(artifacts: Artifacts, size: int) -> None:
+    with artifacts.workspace() as folder:
+        (folder / prepared.GRAPH).write_bytes(b"graph")
+        (folder / prepared.WEIGHTS).write_bytes(bytes(size))
+        artifacts.keep_prepared(job(), folder, Built(load_ms=1.0))
+
+
+def test_a_prepared_form_is_given_to_loads_and_counts_in_the_budget(tmp_path: Path) -> None:
+    with store(Script()) as url:
+        artifacts = opened(tmp_path, url)
+        with artifacts.held(job()):
+            before = artifacts.bytes_used
+        kept_form(artifacts, 5000)
+        assert artifacts.bytes_used > before + 5000
+        with artifacts.held_to_load(job()) as files:
+            assert [path.name for path in files.paths] == [prepared.GRAPH, prepared.WEIGHTS]
+            assert files.built == Built(load_ms=1.0)
+            artifacts.drop_prepared(job())
+            assert all(path.exists() for path in files.paths)
+        artifacts.drop_prepared(job())
+        assert artifacts.bytes_used == before
+        with artifacts.held_to_load(job()) as files:
+            assert files.built is None
+
+
+def test_a_form_beyond_the_budget_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    artifacts = opened(tmp_path, "http://127.0.0.1:1", bytes_max=1000)
+    with pytest.raises(NoCapacity):
+        kept_form(artifacts, 5000)
+    assert (files(tmp_path), artifacts.bytes_used) == ([], 0)
+
+
+def test_the_form_stays_when_the_file_it_was_made_from_goes(tmp_path: Path) -> None:
+    with store(Script()) as url:
+        artifacts = opened(tmp_path, url, bytes_max=2 * len(CONTENT) + 1000)
+        with artifacts.held(job()):
+            pass
+        kept_form(artifacts, len(CONTENT))
+        with artifacts.held_to_load(job()):
+            pass
+        with artifacts.held(job("v2")), artifacts.held_to_load(job()) as kept:
+            assert kept.built is not None
+        assert not list(tmp_path.glob("versions/tenant/v1/*.onnx"))
 
 
 @pytest.mark.parametrize("name", ["../../etc", "a/b", "", ".hidden"])

@@ -55,6 +55,34 @@ def test_what_was_popular_once_goes_in_the_end() -> None:
     assert "old" in evicted
 
 
+def test_what_was_asked_for_once_goes_before_what_was_asked_for_again() -> None:
+    cache = filled(20, item("again", cost=0.01), item("once", cost=9))
+    for key in ("again", "again", "once"):
+        cache.use(key, now=500)
+    assert cache.reserve(item("new"), now=LATER) == ("once",)
+
+
+def test_what_comes_back_is_no_stranger() -> None:
+    cache = filled(20, item("back"), item("other"))
+    cache.use("back", now=1)
+    cache.use("other", now=1)
+    assert cache.reserve(item("new", 20), now=LATER) == ("back", "other")
+    cache.forget("new")
+    for key in ("back", "stranger"):
+        cache.reserve(item(key), now=LATER)
+        cache.commit(key, now=LATER)
+        cache.use(key, now=LATER)
+    assert cache.reserve(item("new"), now=LATER + 100) == ("stranger",)
+
+
+def test_what_is_kept_stays_and_counts_no_use() -> None:
+    cache = filled(20, item("kept"), item("used", cost=2.0))
+    cache.keep("kept")
+    assert cache.reserve(item("new"), now=LATER) == ("used",)
+    cache.unpin("kept")
+    assert not cache.pinned("kept")
+
+
 def test_the_pinned_and_the_reserved_stay() -> None:
     cache = filled(30, item("pinned"))
     cache.pin("pinned", now=0)

@@ -18,8 +18,8 @@ from onnx import TensorProto, helper
 from chalicelib.contract import limits
 from chalicelib.contract.messages import PrepareStage, TensorSignature
 from host_container.events import EventLog
-from host_container.examine import Report
-from host_container.prepare import ExaminationLimits, ExaminationLost, run_examination
+from host_container.examination import ExaminationLimits, ExaminationLost, run_examination
+from host_container.orders import Report
 from tests.support import onnx_models
 from tests.support.onnx_models import data, identity, model, value, weight
 from tests.support.processes import descendants

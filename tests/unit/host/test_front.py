@@ -13,8 +13,8 @@ import pytest
 
 from chalicelib.contract import limits
 from chalicelib.contract.messages import HostState
+from host_container.connections import Front
 from host_container.front import Door as FrontDoor
-from host_container.front import Front
 from tests.support import onnx_models
 from tests.support.door import Door, open_door, read_reply, warm
 from tests.support.hosts import Reply

@@ -17,6 +17,7 @@ from chalicelib.contract.errors import (
     PayloadTooLarge,
 )
 from chalicelib.contract.messages import Passport, VersionRecord
+from host_container.frames import Asked
 from host_container.inference import Model, answer
 from host_container.session import load
 from tests.support import onnx_models
@@ -32,7 +33,7 @@ def ready(folder: Path, content: bytes) -> Model:
 
 
 def ask(model: Model, body: bytes) -> object:
-    return orjson.loads(answer(model, body, clock=time.monotonic).body)
+    return orjson.loads(answer(model, Asked(body), clock=time.monotonic).body)
 
 
 def test_an_answer_names_model_and_version(tmp_path: Path) -> None:

@@ -233,7 +233,7 @@ def test_clients_that_vanish_mid_batch_take_nobody_with_them(tmp_path: Path) -> 
     play(tmp_path, scene, onnx_models.marked(7), passport=LIGHT)
 
 
-def test_a_tenant_that_floods_is_shed_and_another_is_served(
+def test_f69_a_tenant_that_floods_is_shed_and_another_is_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "MODEL_QUEUE_MAX", 4)

@@ -1,0 +1,88 @@
+"""Has prepared forms made of versions that were loaded slowly, one after the other, in the background.
+
+The load that found no form was served from the uploaded file; the next one finds
+it. Owned by the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from contextlib import ExitStack
+from typing import Final
+
+from chalicelib.contract import limits
+from chalicelib.contract.errors import ModelRocketError, NoCapacity
+from chalicelib.contract.messages import VersionRecord
+from host_container.artifacts import Artifacts
+from host_container.events import EventLog
+from host_container.examination import ExaminationLimits, run_build
+from host_container.prepared import LOAD_SECONDS_MIN, Built
+
+_WAITING_MAX: Final = 256
+"""Beyond it a version is not queued: its next load asks again."""
+_REFUSED_MAX: Final = 4096
+_GROWTH_MAX: Final = 2
+"""Folding constants may make a form larger than its model; a form this much larger is not worth it."""
+
+
+class Builds:
+    """What is to be made. `close` ends what goes on."""
+
+    def __init__(self, artifacts: Artifacts, *, events: EventLog) -> None:
+        self._artifacts = artifacts
+        self._events = events
+        self._waiting: OrderedDict[str, VersionRecord] = OrderedDict()
+        self._refused: OrderedDict[str, None] = OrderedDict()
+        self._working: asyncio.Task[None] | None = None
+
+    def loaded_plainly(self, record: VersionRecord, *, load_seconds: float) -> None:
+        """A version was loaded from the uploaded file: make its form, if that pays."""
+        version_id = record.version_id
+        if load_seconds < LOAD_SECONDS_MIN or version_id in self._refused:
+            return
+        if len(self._waiting) < _WAITING_MAX:
+            self._waiting.setdefault(version_id, record)
+        if self._working is None or self._working.done():
+            self._working = asyncio.create_task(self._work(), name="build prepared forms")
+
+    async def close(self) -> None:
+        if self._working is not None:
+            self._working.cancel()
+            await asyncio.gather(self._working, return_exceptions=True)
+
+    async def _work(self) -> None:
+        while self._waiting:
+            version_id = next(iter(self._waiting))
+            await self._build(self._waiting[version_id])
+            del self._waiting[version_id]
+
+    async def _build(self, record: VersionRecord) -> None:
+        try:
+            built = await self._built(record)
+        except NoCapacity as error:  # of the disk, now
+            built = Built(reason=error.message)
+        except (ModelRocketError, OSError, ValueError) as error:
+            built = Built(reason=str(error))
+            self._refuse(record)
+        else:
+            if built.reason is not None:
+                self._refuse(record)
+        fields = {"load_ms": built.load_ms, "prepack_gain": built.prepack_gain}
+        self._events.write("form_built", version=record.version_id, reason=built.reason, **fields)
+
+    async def _built(self, record: VersionRecord) -> Built:
+        bytes_max = _GROWTH_MAX * record.bytes + limits.MIB
+        with ExitStack() as held:
+            path = await asyncio.to_thread(held.enter_context, self._artifacts.held(record))
+            folder = held.enter_context(self._artifacts.workspace())
+            built = await run_build(path, folder, ExaminationLimits(), bytes_max=bytes_max)
+            if built.reason is None:
+                await asyncio.to_thread(self._artifacts.keep_prepared, record, folder, built)
+        return built
+
+    def _refuse(self, record: VersionRecord) -> None:
+        """Not to be tried again by this process."""
+        self._refused[record.version_id] = None
+        if len(self._refused) > _REFUSED_MAX:
+            self._refused.popitem(last=False)

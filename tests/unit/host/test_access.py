@@ -1,0 +1,216 @@
+"""Permissions at the host's own door: remembered for a moment, never longer than promised."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from chalicelib.contract import limits
+from chalicelib.contract.errors import (
+    Conflict,
+    DependencyFailed,
+    ModelRocketError,
+    NotFound,
+    Overloaded,
+    PermissionDenied,
+    Unauthenticated,
+)
+from chalicelib.contract.hotstate import CredentialView
+from chalicelib.contract.messages import ModelRecord, TokenKind, TokenRecord, VersionRecord
+from host_container.access import Access
+from tests.support.uploads import PASSPORT, SIGNATURE
+
+VERSION = VersionRecord("v1", "m1", "alice", 1, "00" * 32, 10, "models/v1", SIGNATURE, PASSPORT)
+TOKEN = TokenRecord("alice", TokenKind.MODEL_TOKEN, 1, model_id="m1")
+MODEL = ModelRecord("m1", "alice", 1, active=VERSION)
+GOOD = CredentialView(TOKEN, MODEL, projected=True)
+GONE = CredentialView(None, MODEL, projected=True)
+
+
+@dataclass
+class Stub:
+    """Says what it is told to; `hold` keeps askers waiting. `now` is the clock."""
+
+    view: CredentialView | None = GOOD
+    asked: int = 0
+    now: float = 100.0
+    go: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.go.set()
+
+    def credential(self, sha256: str, model_id: str) -> CredentialView:
+        self.asked += 1
+        self.go.wait(10)
+        if self.view is None:
+            raise DependencyFailed("away")
+        return self.view
+
+
+Scene = Callable[[Access, Stub], Awaitable[None]]
+
+
+def play(scene: Scene, view: CredentialView | None = GOOD) -> None:
+    async def main() -> None:
+        stub = Stub(view)
+        access = Access(stub, clock=lambda: stub.now)
+        try:
+            async with asyncio.timeout(20):
+                await scene(access, stub)
+        finally:
+            stub.go.set()
+            access.close()
+
+    asyncio.run(main())
+
+
+async def settled(access: Access) -> None:
+    while access._asking:
+        await asyncio.sleep(0.001)
+
+
+def test_a_permission_is_asked_for_once_and_then_known() -> None:
+    async def scene(access: Access, stub: Stub) -> None:
+        assert access.known("sha", "m1") is None
+        assert await access.find("sha", "m1") == VERSION
+        assert access.known("sha", "m1") == VERSION
+        assert access.known("other", "m1") is None
+        assert stub.asked == 1
+
+    play(scene)
+
+
+def test_however_many_wait_there_is_one_look_up() -> None:
+    async def scene(access: Access, stub: Stub) -> None:
+        stub.go.clear()
+        waiting = [asyncio.create_task(access.find("sha", "m1")) for _ in range(50)]
+        await asyncio.sleep(0.01)
+        waiting[0].cancel()
+        stub.go.set()
+        assert await asyncio.gather(*waiting[1:]) == [VERSION] * 49
+        assert stub.asked == 1
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("view", "error"),
+    [
+        pytest.param(GONE, Unauthenticated, id="unknown token"),
+        pytest.param(CredentialView(None, MODEL, False), DependencyFailed, id="unknown after a flush"),
+        pytest.param(CredentialView(TOKEN, None, False), DependencyFailed, id="model unknown after a flush"),
+        pytest.param(CredentialView(TOKEN, None, True), NotFound, id="unknown model"),
+        pytest.param(
+            CredentialView(TokenRecord("alice", TokenKind.API_KEY, 2, revoked=True), MODEL, False),
+            Unauthenticated,
+            id="f73 revoked",
+        ),
+        pytest.param(
+            CredentialView(TokenRecord("bob", TokenKind.API_KEY, 1), MODEL, True), NotFound, id="foreign"
+        ),
+        pytest.param(
+            CredentialView(TokenRecord("alice", TokenKind.MODEL_TOKEN, 1, model_id="m2"), MODEL, True),
+            PermissionDenied,
+            id="for another model",
+        ),
+        pytest.param(
+            CredentialView(TOKEN, ModelRecord("m1", "alice", 1), True), Conflict, id="no version is ready"
+        ),
+        pytest.param(None, DependencyFailed, id="the hot state is away"),
+    ],
+)
+def test_refusals_are_told_and_not_remembered(
+    view: CredentialView | None, error: type[ModelRocketError]
+) -> None:
+    async def scene(access: Access, stub: Stub) -> None:
+        with pytest.raises(error) as raised:
+            await access.find("sha", "m1")
+        assert type(raised.value) is error
+        stub.view = GOOD
+        assert await access.find("sha", "m1") == VERSION
+
+    play(scene, view)
+
+
+def test_f73_a_revoked_token_is_refused_within_the_promise() -> None:
+    async def scene(access: Access, stub: Stub) -> None:
+        await access.find("sha", "m1")
+        stub.view = GONE
+        stub.now += limits.TOKEN_CACHE_SECONDS - 0.01
+        assert access.known("sha", "m1") == VERSION
+        await settled(access)
+        assert access.known("sha", "m1") is None
+        with pytest.raises(Unauthenticated):
+            await access.find("sha", "m1")
+
+    play(scene)
+
+
+def test_f73_what_was_not_asked_again_is_not_believed_after_the_promise() -> None:
+    async def scene(access: Access, stub: Stub) -> None:
+        await access.find("sha", "m1")
+        stub.now += limits.TOKEN_CACHE_SECONDS
+        assert access.known("sha", "m1") is None
+
+    play(scene)
+
+
+def test_who_is_busy_never_waits_for_a_renewal() -> None:
+    async def scene(access: Access, stub: Stub) -> None:
+        await access.find("sha", "m1")
+        for _ in range(20):
+            stub.now += limits.TOKEN_CACHE_SECONDS / 2
+            assert access.known("sha", "m1") == VERSION
+            await settled(access)
+        assert stub.asked == 21
+
+    play(scene)
+
+
+def test_while_the_hot_state_is_away_what_is_known_serves_for_a_minute() -> None:
+    async def scene(access: Access, stub: Stub) -> None:
+        await access.find("sha", "m1")
+        stub.view = None
+        began = stub.now
+        while stub.now < began + limits.OUTAGE_CACHE_SECONDS - 2:
+            stub.now += 1.5
+            assert access.known("sha", "m1") == VERSION
+            await settled(access)
+        with pytest.raises(DependencyFailed):
+            await access.find("unknown", "m1")
+        stub.now = began + limits.OUTAGE_CACHE_SECONDS
+        assert access.known("sha", "m1") is None
+        with pytest.raises(DependencyFailed):
+            await access.find("sha", "m1")
+
+    play(scene)
+
+
+def test_no_more_is_remembered_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PERMISSIONS_MAX", 3)
+
+    async def scene(access: Access, stub: Stub) -> None:
+        for number in range(5):
+            await access.find(str(number), "m1")
+        assert [access.known(str(number), "m1") for number in range(5)] == [None, None, *[VERSION] * 3]
+
+    play(scene)
+
+
+def test_no_more_is_asked_at_once_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LOOKUPS_MAX", 3)
+
+    async def scene(access: Access, stub: Stub) -> None:
+        stub.go.clear()
+        waiting = [asyncio.create_task(access.find(str(number), "m1")) for number in range(3)]
+        await asyncio.sleep(0.01)
+        with pytest.raises(Overloaded):
+            await access.find("one more", "m1")
+        stub.go.set()
+        assert await asyncio.gather(*waiting) == [VERSION] * 3
+
+    play(scene)
