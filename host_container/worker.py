@@ -15,6 +15,7 @@ import mmap
 import os
 import socket
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -184,10 +185,17 @@ class Worker:
         if alive:
             deadline = max(one.deadline for one in alive)
             self._beacon.light(lane, deadline=deadline, slot=slot.number, last=batch[-1].identity)
-            answered = answer_batch(slot.model, [one.asked for one in alive], clock=self._now)
+            answered = self._answer(slot.model, alive)
             self._beacon.dark(lane)
             frames += [_reply(one, reply, started) for one, reply in zip(alive, answered, strict=True)]
         return b"".join(frames)
+
+    def _answer(self, model: Model, batch: Sequence[Waiting]) -> Sequence[Output | ModelRocketError]:
+        try:
+            return answer_batch(model, [one.asked for one in batch], clock=self._now)
+        except Exception:  # the boundary of a batch: a defect of ours must not be blamed on the model
+            traceback.print_exc()
+            return [InferenceFailed("The answer could not be made. Report the request id.")] * len(batch)
 
     def _ready(self, slot: Slot) -> None:
         """Under the lock: let a thread take it, unless one has it."""

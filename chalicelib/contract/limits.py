@@ -12,7 +12,6 @@ MIB: Final = 1024 * 1024
 # Requests.
 BODY_BYTES_MAX: Final = 4_400_000
 """Raw bytes of one request body. Lambda takes 6 MB and base64 inflates by 4/3."""
-JSON_DEPTH_MAX: Final = 64
 REQUEST_ID_LENGTH_MAX: Final = 64
 DEADLINE_SECONDS_DEFAULT: Final = 25.0
 """Budget of one inference; callers may lower it with X-Deadline-Ms. API Gateway cuts at 29 s."""
