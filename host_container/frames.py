@@ -181,38 +181,85 @@ class BrokenFrames(Exception):
 
 
 class FrameReader:
-    """Cuts a stream into frames. Payloads are views of one read: use them before the next `feed`."""
+    """Cuts a stream into frames. Payloads stay good for as long as they are held.
+
+    A frame that comes in pieces is put together in a buffer of its own size: each
+    byte is copied once, or not at all by who reads straight into `space`.
+    """
 
     def __init__(self, *, payload_bytes_max: int) -> None:
         self._payload_bytes_max = payload_bytes_max
-        self._rest = bytearray()
-        self._wanted = HEAD.size
+        self._partial = bytearray()
+        self._filled = 0
 
-    def feed(self, data: bytes | memoryview) -> list[Frame]:
+    def space(self) -> memoryview | None:
+        """Where the rest of a frame belongs whose head is known; read into it and call `took`."""
+        if self._filled < HEAD.size:
+            return None
+        return memoryview(self._partial)[self._filled :]
+
+    def took(self, size: int) -> list[Frame]:
+        """So many bytes were read into `space`."""
+        self._filled += size
+        return self._whole()
+
+    def feed(self, data: bytes) -> list[Frame]:
         """The frames that became whole. Raises BrokenFrames."""
-        if self._rest:
-            self._rest += data
-            if len(self._rest) < self._wanted:
-                return []
-            whole = memoryview(bytes(self._rest))
-        else:
-            whole = memoryview(data)
-        frames, start = [], 0
-        while len(whole) - start >= HEAD.size:
-            length, kind, form, header_length, slot, identity, stamp = HEAD.unpack_from(whole, start)
-            if length > self._payload_bytes_max:
-                raise BrokenFrames(f"a frame of {length} bytes")
-            end = start + HEAD.size + length
-            if end > len(whole):
-                self._wanted = end - start
-                break
-            payload = whole[start + HEAD.size : end]
-            frames.append(Frame(kind, form, header_length, slot, identity, stamp, payload))
-            start = end
-        else:
-            self._wanted = HEAD.size
-        self._rest = bytearray(whole[start:])
+        rest = memoryview(data)
+        frames: list[Frame] = []
+        while rest:
+            if not self._filled:
+                rest = self._cut(rest, frames)
+            if rest:
+                rest = self._collect(rest)
+                frames += self._whole()
         return frames
+
+    def _cut(self, whole: memoryview, frames: list[Frame]) -> memoryview:
+        """Takes the frames that are there from the start; what is left is part of one."""
+        start = 0
+        while len(whole) - start >= HEAD.size:
+            end = start + self._length(whole, start)
+            if end > len(whole):
+                break
+            frames.append(_read(whole[start:end]))
+            start = end
+        return whole[start:]
+
+    def _collect(self, rest: memoryview) -> memoryview:
+        """Adds what belongs to the frame in the making; gives back what does not."""
+        if self._filled < HEAD.size:
+            missing = HEAD.size - self._filled
+            self._partial[self._filled :] = rest[:missing]
+            self._filled = len(self._partial)
+            rest = rest[missing:]
+            if self._filled < HEAD.size:
+                return rest
+            head, self._partial = self._partial, bytearray(self._length(self._partial, 0))
+            self._partial[: HEAD.size] = head
+        count = min(len(self._partial) - self._filled, len(rest))
+        self._partial[self._filled : self._filled + count] = rest[:count]
+        self._filled += count
+        return rest[count:]
+
+    def _whole(self) -> list[Frame]:
+        """The frame in the making, if it is made."""
+        if self._filled < HEAD.size or self._filled < len(self._partial):
+            return []
+        made, self._partial, self._filled = self._partial, bytearray(), 0
+        return [_read(memoryview(made))]
+
+    def _length(self, data: bytearray | memoryview, start: int) -> int:
+        """Of the frame that begins there, head included."""
+        length: int = HEAD.unpack_from(data, start)[0]
+        if length > self._payload_bytes_max:
+            raise BrokenFrames(f"a frame of {length} bytes")
+        return HEAD.size + length
+
+
+def _read(whole: memoryview) -> Frame:
+    _, kind, form, header_length, slot, identity, stamp = HEAD.unpack_from(whole)
+    return Frame(kind, form, header_length, slot, identity, stamp, whole[HEAD.size :])
 
 
 def frame(kind: Kind, payload: bytes, *, slot: int = 0, identity: int = 0, stamp: float = 0.0) -> bytes:

@@ -123,14 +123,19 @@ class Worker:
     def _read(self, *, block: bool) -> bool:
         """Take in what has arrived. False when the front has gone."""
         flags = 0 if block else socket.MSG_DONTWAIT
+        space = self._reader.space()
         try:
-            size = self._connection.recv_into(self._buffer, 0, flags)
+            size = self._connection.recv_into(self._buffer if space is None else space, 0, flags)
         except BlockingIOError:
             return True
         if not size:
             return False
         received = self._now()
-        for one in self._reader.feed(bytes(memoryview(self._buffer)[:size])):
+        if space is None:
+            frames = self._reader.feed(bytes(memoryview(self._buffer)[:size]))
+        else:
+            frames = self._reader.took(size)
+        for one in frames:
             self._take(one, received)
         return True
 

@@ -59,6 +59,8 @@ from host_container.prepared import ModelFiles
 
 T = TypeVar("T")
 _SPARES: Final = 1
+_KEPT_BYTES: Final = str(64 * limits.MIB)
+"""Freed blocks up to this size are kept and used again: a fresh page costs more than copying into it."""
 _COMPLAINT_LENGTH_MAX: Final = 2_000
 _SWEEP_SECONDS: Final = 0.025
 _WATCH_SECONDS: Final = 0.5
@@ -520,5 +522,7 @@ def _environment() -> dict[str, str]:
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
         "MALLOC_ARENA_MAX": "2",
+        "MALLOC_MMAP_THRESHOLD_": _KEPT_BYTES,
+        "MALLOC_TRIM_THRESHOLD_": _KEPT_BYTES,
         "LC_ALL": "C.UTF-8",
     }

@@ -9,7 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.contract.errors import InferenceFailed, InvalidTensor, ModelRocketError
-from host_container.frames import HEAD, Asked, BrokenFrames, Failure, Form, FrameReader, Kind, frame, run_head
+from host_container.frames import (
+    HEAD,
+    Asked,
+    BrokenFrames,
+    Failure,
+    Form,
+    Frame,
+    FrameReader,
+    Kind,
+    frame,
+    run_head,
+)
 
 payloads = st.lists(st.binary(max_size=300), max_size=12)
 MAX = 1_000
@@ -20,8 +31,22 @@ def cut(stream: bytes, cuts: list[int]) -> list[bytes]:
     return [stream[start:end] for start, end in pairwise(edges)]
 
 
-@given(payloads, st.lists(st.integers(0, 10_000), max_size=30))
-def test_every_frame_arrives_whole_and_in_order(sent: list[bytes], cuts: list[int]) -> None:
+def fed_directly(reader: FrameReader, piece: bytes) -> list[Frame]:
+    """As a worker does it: what belongs to a frame in the making is read straight into it."""
+    frames: list[Frame] = []
+    while piece:
+        space = reader.space()
+        if space is None:
+            return frames + reader.feed(piece)
+        count = min(len(space), len(piece))
+        space[:count] = piece[:count]
+        frames += reader.took(count)
+        piece = piece[count:]
+    return frames
+
+
+@given(payloads, st.lists(st.integers(0, 10_000), max_size=30), st.booleans())
+def test_every_frame_arrives_whole_and_in_order(sent: list[bytes], cuts: list[int], directly: bool) -> None:
     stream = b"".join(
         frame(Kind.ANSWER, payload, slot=number, identity=2**40 + number, stamp=number / 3)
         for number, payload in enumerate(sent)
@@ -29,7 +54,8 @@ def test_every_frame_arrives_whole_and_in_order(sent: list[bytes], cuts: list[in
     reader = FrameReader(payload_bytes_max=MAX)
     got = []
     for piece in cut(stream, cuts):
-        got += [(one.slot, one.identity, one.stamp, bytes(one.payload)) for one in reader.feed(piece)]
+        frames = fed_directly(reader, piece) if directly else reader.feed(piece)
+        got += [(one.slot, one.identity, one.stamp, bytes(one.payload)) for one in frames]
     assert got == [(number, 2**40 + number, number / 3, payload) for number, payload in enumerate(sent)]
 
 
