@@ -8,6 +8,7 @@ from infra.local.connections import DATABASE, S3Access
 
 _PROBE_SECONDS: Final = 2.0
 _NOT_FOUND: Final = 404
+_PROBE_KEY: Final = "stack/ready"
 
 
 def redis_is_ready(url: str) -> bool:
@@ -41,7 +42,10 @@ def mongo_is_ready(url: str) -> bool:
 
 
 def s3_is_ready(access: S3Access) -> bool:
-    """Whether the server answers these credentials and holds the bucket, which is made when it is missing."""
+    """Whether the server answers these credentials, holds the bucket, and reads from it.
+
+    The bucket is made when it is missing. After a crash SeaweedFS lists a bucket before its volumes are back, so an object is read.
+    """
     from botocore.exceptions import BotoCoreError, ClientError
 
     client = s3_client(access)
@@ -52,9 +56,18 @@ def s3_is_ready(access: S3Access) -> bool:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] != _NOT_FOUND:
                 return False
             client.create_bucket(Bucket=access.bucket)
+        _read_back(client, access.bucket)
     except (BotoCoreError, ClientError):
         return False
     return True
+
+
+def _read_back(client: Any, bucket: str) -> None:
+    """Reads an object, which is written when there is none."""
+    try:
+        client.get_object(Bucket=bucket, Key=_PROBE_KEY)["Body"].read()
+    except client.exceptions.NoSuchKey:
+        client.put_object(Bucket=bucket, Key=_PROBE_KEY, Body=b"ready")
 
 
 def s3_client(access: S3Access) -> Any:

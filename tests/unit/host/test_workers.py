@@ -161,11 +161,11 @@ def test_a_worker_is_closed_in(tmp_path: Path) -> None:
 
 
 def test_nothing_outlives_the_host(tmp_path: Path) -> None:
-    below: set[int] = set()
+    before, below = descendants(os.getpid()), set[int]()
 
     async def scene(door: Door) -> None:
         assert (await door.infer(door.records[0], {"x": [[1]]})).status == 200
-        below.update(descendants(os.getpid()))
+        below.update(descendants(os.getpid()) - before)
 
     play(tmp_path, scene, onnx_models.marked(7))
     assert below
