@@ -244,6 +244,7 @@ class Replicas:
             "loaded",
             version=version_id,
             ms=round((self._clock() - started) * 1000, 1),
+            session_ms=round(loaded.report.load_seconds * 1000, 3),
             worker=loaded.worker.number,
             bytes_resident=loaded.report.bytes_resident,
             bytes_anonymous=loaded.report.bytes_anonymous,

@@ -44,7 +44,8 @@ def mongo_is_ready(url: str) -> bool:
 def s3_is_ready(access: S3Access) -> bool:
     """Whether the server answers these credentials, holds the bucket, and reads from it.
 
-    The bucket is made when it is missing. After a crash SeaweedFS lists a bucket before its volumes are back, so an object is read.
+    The bucket is made when it is missing. After a crash SeaweedFS lists a bucket
+    before its volumes are back, so an object is read.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
