@@ -202,6 +202,26 @@ def _with_clock(door: Door, clock: Callable[[], float]) -> FrontDoor:
     return replace(door.host.front.door, clock=clock)
 
 
+def test_what_was_answered_is_counted_for_prometheus(tmp_path: Path) -> None:
+    async def scene(door: Door) -> None:
+        (record,) = door.records
+        assert (await door.infer(record, ONE)).status == 200
+        assert (await door.infer(record, {"x": "wrong"})).status == 422
+        reader, writer = await door.connect()
+        writer.write(b"GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n")
+        page = (await reader.read()).decode()
+        writer.close()
+        assert "content-type: text/plain; version=0.0.4" in page
+        assert 'requests_total{status="200",code=""} 1\n' in page
+        assert 'requests_total{status="422",code="invalid_tensor"} 1\n' in page
+        assert "modelrocket_host_loads_total 1\n" in page
+        assert "modelrocket_host_versions_ready 1\n" in page
+        assert "modelrocket_host_run_seconds_count 1\n" in page
+        assert record.version_id not in page and record.model_id not in page
+
+    play(tmp_path, scene, onnx_models.marked(7))
+
+
 def test_health_is_about_the_process_and_readiness_about_work(tmp_path: Path) -> None:
     async def scene(door: Door) -> None:
         presence = door.host.presence
