@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import orjson
 
+from host_container.metadata import DATATYPES
 from modelrocket.tensors import Array, encode, numpy_dtype
 
 Tensors: TypeAlias = Mapping[str, Array]
@@ -21,23 +22,7 @@ Tensors: TypeAlias = Mapping[str, Array]
 JSON: Final = {"Content-Type": "application/json"}
 _HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 _LENGTH_BYTES: Final = 4
-_DATATYPES: Final[Mapping[str, str]] = {
-    "bool": "BOOL",
-    "uint8": "UINT8",
-    "uint16": "UINT16",
-    "uint32": "UINT32",
-    "uint64": "UINT64",
-    "int8": "INT8",
-    "int16": "INT16",
-    "int32": "INT32",
-    "int64": "INT64",
-    "float16": "FP16",
-    "float32": "FP32",
-    "float64": "FP64",
-    "bfloat16": "BF16",
-    "string": "BYTES",
-}
-_DTYPES: Final = {datatype: dtype for dtype, datatype in _DATATYPES.items()}
+_DTYPES: Final = {datatype: dtype for dtype, datatype in DATATYPES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +155,7 @@ def named_arrays(result: Mapping[str, Any]) -> dict[str, Array]:
 
 
 def _described(name: str, array: Array) -> dict[str, Any]:
-    return {"name": name, "shape": list(array.shape), "datatype": _DATATYPES[_dtype_name(array)]}
+    return {"name": name, "shape": list(array.shape), "datatype": DATATYPES[_dtype_name(array)]}
 
 
 def _dtype_name(array: Array) -> str:
