@@ -23,7 +23,7 @@ up: $(VENV)/.installed ## start everything and keep it running; Ctrl-C stops it
 test: $(VENV)/.installed-dev ## run every test over the real servers
 	$(RUN)/python -m pytest $(ARGS)
 
-bench: $(VENV)/.installed ## measure beside raw onnxruntime: BENCH=load ONLY=tiny QUICK=1 PEERS=fastapi,litserve,mlserver,bentoml
+bench: $(VENV)/.installed ## measure everything, or BENCH=fairness; QUICK=1 ONLY=tiny PEERS=fastapi,litserve,mlserver,bentoml
 	@$(RUN)/python -m benchmarks $(BENCH) $(if $(ONLY),--only $(ONLY)) $(if $(PEERS),--peers $(PEERS)) \
 		$(if $(QUICK),--quick) $(ARGS)
 
@@ -39,7 +39,7 @@ fix: $(VENV)/.installed-dev ## repair what style can be repaired by machine
 
 lock: $(VENV)/.installed-dev ## choose new versions and write the locked files
 	$(RUN)/pip install -q uv
-	for name in platform dev host; do $(RUN)/uv pip compile -q --upgrade --universal --python-version 3.11 \
+	for name in platform dev host host-gpu; do $(RUN)/uv pip compile -q --upgrade --universal --python-version 3.11 \
 		--generate-hashes --no-header requirements/$$name.in -o requirements/$$name.txt; done
 	for name in fastapi litserve mlserver bentoml; do $(RUN)/uv pip compile -q --upgrade --universal \
 		--python-version 3.11 --generate-hashes --no-header benchmarks/peers/$$name.in \

@@ -8,10 +8,11 @@ import msgspec
 from chalice.app import CloudWatchEvent, Rate, Request, Response
 
 from chalicelib import __version__, views
-from chalicelib.contract.inference import read_deadline, read_number
+from chalicelib.contract.inference import read_deadline, read_number, read_sticky_key
 from chalicelib.http import Boundary, read_body, read_query, read_raw
 from chalicelib.routing import InferenceCall
 from chalicelib.threadsafe import ThreadSafeChalice
+from chalicelib.traffic import ChangeTraffic, RollBack
 from chalicelib.uploads import BeginUpload
 from chalicelib.wiring import control_plane, new_id
 
@@ -34,6 +35,7 @@ def inference(request: Request, request_id: str) -> Response:
         authorization=request.headers.get("authorization"),
         request_id=request_id,
         deadline_seconds=read_deadline(request.headers.get("x-deadline-ms")),
+        sticky=read_sticky_key(request.headers.get("x-sticky-key")),
     )
     return views.inference(control_plane().router.infer(call), request_id)
 
@@ -61,7 +63,42 @@ def begin_upload(request: Request, _request_id: str) -> Response:
 def get_model(request: Request, _request_id: str, model_id: str) -> dict[str, Any]:
     plane = control_plane()
     principal = plane.auth.principal(request.headers.get("authorization"))
-    return views.model(plane.models.get(principal, model_id), plane.settings)
+    return views.model_in_full(plane.traffic.show(principal, model_id), plane.settings)
+
+
+@app.route("/v1/models/{model_id}", methods=["DELETE"])
+@boundary.view
+def delete_model(request: Request, _request_id: str, model_id: str) -> Response:
+    plane = control_plane()
+    principal = plane.auth.principal(request.headers.get("authorization"))
+    plane.deletion.delete_model(principal, model_id)
+    return Response(body="", status_code=204)
+
+
+@app.route("/v1/models/{model_id}/traffic", methods=["GET"])
+@boundary.view
+def get_traffic(request: Request, _request_id: str, model_id: str) -> dict[str, Any]:
+    plane = control_plane()
+    principal = plane.auth.principal(request.headers.get("authorization"))
+    shown = plane.traffic.show(principal, model_id)
+    history = plane.traffic.history(principal, model_id)
+    return views.traffic(shown) | {"history": views.traffic_history(history)}
+
+
+@app.route("/v1/models/{model_id}/traffic", methods=["PUT"], content_types=_ANY_TYPE)
+@boundary.view
+def put_traffic(request: Request, _request_id: str, model_id: str) -> dict[str, Any]:
+    plane = control_plane()
+    principal = plane.auth.principal(request.headers.get("authorization"))
+    return views.traffic(plane.traffic.change(principal, model_id, read_body(request, ChangeTraffic)))
+
+
+@app.route("/v1/models/{model_id}/rollback", methods=["POST"], content_types=_ANY_TYPE)
+@boundary.view
+def roll_back(request: Request, _request_id: str, model_id: str) -> dict[str, Any]:
+    plane = control_plane()
+    principal = plane.auth.principal(request.headers.get("authorization"))
+    return views.traffic(plane.traffic.roll_back(principal, model_id, read_body(request, RollBack)))
 
 
 @app.route("/v1/models/{model_id}/tokens", methods=["POST"], content_types=_ANY_TYPE)
@@ -81,7 +118,7 @@ def list_versions(request: Request, _request_id: str, model_id: str) -> dict[str
     model = plane.models.get(principal, model_id)
     after = read_number(read_query(request, "after") or "0", name="after")
     versions = plane.models.versions(principal, model_id, after=after)
-    return {"versions": [views.version(version, model, stage=None) for version in versions]}
+    return {"versions": [views.version(version, model) for version in versions]}
 
 
 @app.route("/v1/models/{model_id}/versions/{number}", methods=["GET"])
@@ -89,10 +126,17 @@ def list_versions(request: Request, _request_id: str, model_id: str) -> dict[str
 def get_version(request: Request, _request_id: str, model_id: str, number: str) -> dict[str, Any]:
     plane = control_plane()
     principal = plane.auth.principal(request.headers.get("authorization"))
-    plane.uploads.settle()
-    version = plane.models.version(principal, model_id, read_number(number, name="version"))
-    model = plane.models.get(principal, model_id)
-    return views.version(version, model, stage=plane.uploads.stage(version))
+    status = plane.uploads.status(principal, model_id, read_number(number, name="version"))
+    return views.upload_status(status)
+
+
+@app.route("/v1/models/{model_id}/versions/{number}", methods=["DELETE"])
+@boundary.view
+def delete_version(request: Request, _request_id: str, model_id: str, number: str) -> Response:
+    plane = control_plane()
+    principal = plane.auth.principal(request.headers.get("authorization"))
+    plane.deletion.delete_version(principal, model_id, read_number(number, name="version"))
+    return Response(body="", status_code=204)
 
 
 @app.route("/v1/models/{model_id}/versions/{number}/complete", methods=["POST"], content_types=_ANY_TYPE)
@@ -101,15 +145,14 @@ def complete_upload(request: Request, _request_id: str, model_id: str, number: s
     plane = control_plane()
     principal = plane.auth.principal(request.headers.get("authorization"))
     version = plane.uploads.complete(principal, model_id, read_number(number, name="version"))
-    model = plane.models.get(principal, model_id)
-    body = views.version(version, model, stage=plane.uploads.stage(version))
-    return Response(body=body, status_code=202)
+    status = plane.uploads.status(principal, model_id, version.number)
+    return Response(body=views.upload_status(status), status_code=202)
 
 
 @app.route("/v1/limits", methods=["GET"])
 @boundary.view
 def get_limits(_request: Request, _request_id: str) -> dict[str, Any]:
-    return views.limits_published()
+    return views.limits_published(control_plane().settings)
 
 
 @app.route("/healthz", methods=["GET"])

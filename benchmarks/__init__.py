@@ -1,8 +1,9 @@
-"""What a request costs: ModelRocket beside plain onnxruntime and beside other servers, in one run.
+"""What a request costs beside plain onnxruntime and other servers, and what a host withstands.
 
     python -m benchmarks --help
 
 CPU time per request is the figure to compare: of the whole process tree of the
-server, without the load generator. Absolute figures belong to one machine; the
-ratios to `session.run` in the same run carry over. Nothing here asserts a time.
+server, without the load generator. Absolute figures belong to one machine; ratios
+within a run carry over: to `session.run`, or to the same load in company or alone.
+Nothing here asserts a time.
 """

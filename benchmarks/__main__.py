@@ -7,55 +7,81 @@ import datetime
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
 
 from rich.console import Console
 
 from benchmarks import models, others, page, peering, report, serve
-from benchmarks.cells import REPOSITORY, ChildFailed, Timing
+from benchmarks.cells import Timing
+from benchmarks.children import REPOSITORY, ChildFailed
 from benchmarks.machine import this_machine
 from benchmarks.rocket import CannotServe
 
+Item = TypeVar("Item")
+
 FOLDER: Final = REPOSITORY / "build" / "bench"
 DOCS: Final = REPOSITORY / "docs" / "benchmarks.md"
-BENCHES: Final = ("serve", "load", "density", "vanish")
+BENCHES: Final = ("serve", "load", "density", "churn", "scan", "batching", "fairness", "vanish")
 _FAILED: Final = 1
-_WIDTH_OF_A_FILE: Final = 150
+_WIDTH_OF_A_FILE: Final = 180
 _DEFAULT: Final = (3, Timing(warm_up=0.4, measured=1.2))
 _QUICK: Final = (1, Timing(warm_up=0.3, measured=0.8))
+_OF_SERVE: Final = ("only", "targets", "peers", "protocols", "connections")
+"""Options that make no sense without it."""
 
 _EPILOG: Final = """
-benches
-  serve     what a request costs (the default)
+benches (all of them, one after the other, where none is named)
+  serve     what a request costs, in CPU time, beside session.run in process
   load      how long a model takes until it can run, first and again, beside a plain session
-  density   memory and threads of a host with many tiny models
+  density   memory and threads of a host with 1,000 tiny models
+  churn     memory of a host after 1,000 loads and evictions
+  scan      50 hot models while 10,000 cold ones are asked for once
+  batching  throughput and CPU time with requests that share runs, and without
+  fairness  answer times of a steady account while another floods the host
   vanish    recovery after 200 callers vanish in mid-flight
 
 examples
-  python -m benchmarks                                    everything of ours: about six minutes
-  python -m benchmarks --quick                            one short round of everything
-  python -m benchmarks --only tiny --connections 1,32     one model
+  python -m benchmarks                                    everything of ours: about 25 minutes
+  python -m benchmarks --quick                            one short round of everything: about 6
+  python -m benchmarks fairness                           one bench
+  python -m benchmarks --only tiny --connections 1,32     naming models or servers means serve
   python -m benchmarks --peers fastapi,litserve --only tiny --write-docs
 
 Read "x raw": CPU time per request over that of session.run in the same round.
-It carries over to other machines; microseconds do not. Keep the machine quiet,
-and prefer several short rounds to a long one. Results: build/bench/results.
+"Elsewhere": the same disturbance at another host of this machine. Ratios carry over
+to other machines; microseconds do not. Keep the machine quiet, and prefer several
+short rounds to a long one. Results: build/bench/results, the last one of every bench;
+--write-docs writes them all to docs/benchmarks.md.
 """
 
 
 def main(arguments: Sequence[str]) -> int:
     """1 when a row is invalid or a server does not start."""
-    chosen = _parse(arguments)
+    chosen = parse(arguments)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_OF_A_FILE)
+    good = [_run(bench, chosen, console, arguments) for bench in benches(chosen)]
+    if chosen.write_docs:
+        DOCS.write_text(page.markdown(report.load_all(FOLDER / "results")))
+    return 0 if all(good) else _FAILED
+
+
+def _run(bench: str, chosen: argparse.Namespace, console: Console, arguments: Sequence[str]) -> bool:
+    """Measure, show and keep one bench. False when what it found is not valid."""
     started_at = datetime.datetime.now(datetime.UTC)
     try:
-        measured = _measure(chosen, lambda text: console.print(f"[dim]{text}[/dim]"))
-    except (ChildFailed, CannotServe) as error:
-        console.print(f"[red]{error}[/red]")
-        return _FAILED
+        measured = _measure(bench, chosen, lambda text: console.print(f"[dim]{bench}: {text}[/dim]"))
+    except (
+        ChildFailed,
+        CannotServe,
+        AssertionError,
+    ) as error:  # the last: it does not start
+        console.print(f"[red]{bench}: {error}[/red]")
+        return False
     result = report.Result(
-        bench=chosen.bench,
+        bench=bench,
         at=started_at.strftime("%Y-%m-%d %H:%M UTC"),
         command=shlex.join(["python", "-m", "benchmarks", *arguments]),
         machine=this_machine(),
@@ -65,55 +91,58 @@ def main(arguments: Sequence[str]) -> int:
     )
     report.show(result, console)
     console.print(f"Kept in {report.save(result, FOLDER / 'results')}")
-    if chosen.write_docs:
-        DOCS.write_text(page.markdown(report.load_all(FOLDER / "results")))
-    return _FAILED if measured.failures or not all(row.valid for row in result.rows) else 0
+    return result.valid and not measured.failures
 
 
-def _measure(chosen: argparse.Namespace, say: Callable[[str], None]) -> serve.Outcome:
-    plan = _plan(chosen)
-    match chosen.bench:
-        case "load":
-            table = others.load(FOLDER, names=plan.models, rounds=plan.rounds, say=say)
-        case "density":
-            table = others.crowd(FOLDER, quick=chosen.quick, say=say)
-        case "vanish":
-            table = others.vanishing(FOLDER, say=say)
-        case _:
-            return serve.run(plan, say=say)
-    return serve.Outcome(tables=[table])
+def benches(chosen: argparse.Namespace) -> Sequence[str]:
+    if chosen.bench:
+        return (chosen.bench,)
+    return ("serve",) if any(getattr(chosen, name) is not None for name in _OF_SERVE) else BENCHES
 
 
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+def _measure(bench: str, chosen: argparse.Namespace, say: Callable[[str], None]) -> serve.Outcome:
+    plan, effort = _plan(chosen), others.Effort(chosen.quick, chosen.rounds, chosen.seconds)
+    if bench == "serve":
+        return serve.run(plan, say=say)
+    tables: Mapping[str, Callable[[Path, others.Effort, others.Say], list[report.FreeTable]]] = {
+        "load": partial(others.load, names=plan.models),
+        "density": others.crowd,
+        "churn": others.turnover,
+        "scan": others.scanning,
+        "batching": others.company,
+        "fairness": others.sharing,
+        "vanish": others.vanishing,
+    }
+    return serve.Outcome(tables=tables[bench](FOLDER, effort, say))
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="What a request costs: ModelRocket beside raw onnxruntime and beside other servers.",
+        description="What a request costs, beside onnxruntime and other servers, and what a host withstands.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("bench", nargs="?", default="serve", choices=BENCHES)
+    parser.add_argument("bench", nargs="?", choices=BENCHES, metavar="bench", help="one of those below")
     parser.add_argument(
-        "--only", type=_names(models.NAMES), default=models.NAMES, help=f"models: {', '.join(models.NAMES)}"
+        "--only", type=_names(models.NAMES), help=f"models of serve and load: {', '.join(models.NAMES)}"
     )
     parser.add_argument(
         "--targets",
         type=_names(serve.TARGETS),
-        default=serve.TARGETS,
         help="of ours: gateway, host; an empty text for none",
     )
     parser.add_argument(
         "--peers",
         type=_names(peering.NAMES),
-        default=(),
         help=f"beside ours: {', '.join(peering.NAMES)}; installed on first use",
     )
     parser.add_argument(
         "--protocols",
         type=_names(serve.PROTOCOLS),
-        default=serve.PROTOCOLS_DEFAULT,
         help="json, v2-json, v2-binary (json and v2-binary)",
     )
-    parser.add_argument("--connections", type=_numbers, default=(), help="in place of each model's own")
+    parser.add_argument("--connections", type=_numbers, help="in place of each model's own")
     parser.add_argument("--quick", action="store_true", help="one short round")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float, help="measured per turn")
@@ -125,16 +154,21 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _plan(chosen: argparse.Namespace) -> serve.Plan:
     rounds, timing = _QUICK if chosen.quick else _DEFAULT
     return serve.Plan(
-        models=chosen.only,
-        targets=chosen.targets,
-        peers=chosen.peers,
-        connections=chosen.connections,
-        protocols=chosen.protocols,
+        models=_given(chosen.only, models.NAMES),
+        targets=_given(chosen.targets, serve.TARGETS),
+        peers=_given(chosen.peers, ()),
+        connections=_given(chosen.connections, ()),
+        protocols=_given(chosen.protocols, serve.PROTOCOLS_DEFAULT),
         rounds=chosen.rounds or rounds,
         timing=Timing(timing.warm_up, chosen.seconds or timing.measured),
         hosts=chosen.hosts,
         folder=FOLDER,
     )
+
+
+def _given(chosen: Sequence[Item] | None, default: Sequence[Item]) -> Sequence[Item]:
+    """Nothing at all may be chosen too."""
+    return default if chosen is None else chosen
 
 
 def _names(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:

@@ -7,28 +7,22 @@ child process to work. Both give the same `Measurement`.
 from __future__ import annotations
 
 import base64
-import json
 import math
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 from benchmarks import inprocess
+from benchmarks.children import Child, child
 from benchmarks.figures import Measurement, Place
 from benchmarks.loadgen import Order
 from benchmarks.models import Example
 from benchmarks.process_tree import ProcessGone, ProcessTree
 from benchmarks.wire import Body, Tensors, difference, inputs_body, split_answer
 
-REPOSITORY: Final = Path(__file__).resolve().parents[1]
-_IMPORTS: Final = (REPOSITORY, REPOSITORY / "client")
 LOOPBACK: Final = "127.0.0.1"
-_STOP_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +77,7 @@ class ServerCell:
     expected: Sequence[Tensors]
 
     def measure(self, timing: Timing) -> Measurement:
-        with _child("benchmarks.loadgen", asdict(self._order(timing))) as generator:
+        with child("benchmarks.loadgen", asdict(self._order(timing))) as generator:
             try:
                 return self._measured(generator, timing)
             except ProcessGone as error:
@@ -98,12 +92,12 @@ class ServerCell:
             requests=[base64.b64encode(request).decode() for request in self.lane.requests()],
         )
 
-    def _measured(self, generator: subprocess.Popen[str], timing: Timing) -> Measurement:
-        warm = _ask(generator, None)
+    def _measured(self, generator: Child, timing: Timing) -> Measurement:
+        warm = generator.hear()
         start, before = self._cpu()
         time.sleep(timing.measured)
         end, after = self._cpu()
-        report = _ask(generator, {"window": [start, end]})
+        report = generator.ask({"window": [start, end]})
         return Measurement(
             seconds=end - start,
             count=report["count"],
@@ -143,10 +137,10 @@ class InProcessCell:
     """The same work in a loop, without a server."""
 
     place: Place
-    process: subprocess.Popen[str]
+    process: Child
 
     def measure(self, timing: Timing) -> Measurement:
-        figures = _ask(self.process, timing.measured)
+        figures = self.process.ask(timing.measured)
         return Measurement(
             seconds=figures["seconds"],
             count=figures["count"],
@@ -160,44 +154,5 @@ class InProcessCell:
 def in_process(example: Example, *, target: str, work: str, threads: int) -> Iterator[InProcessCell]:
     bodies = [inputs_body(inputs).content.decode() for inputs in example.inputs]
     job = inprocess.Job(model=str(example.path), inputs=bodies, work=work, threads=threads)
-    with _child("benchmarks.inprocess", asdict(job)) as process:
+    with child("benchmarks.inprocess", asdict(job)) as process:
         yield InProcessCell(Place(example.name, target, "-", 1), process)
-
-
-@contextmanager
-def _child(module: str, order: object) -> Iterator[subprocess.Popen[str]]:
-    """One of our own programs, spoken to in JSON lines. Ends with the block; it has nothing to lose."""
-    with subprocess.Popen(
-        [sys.executable, "-m", module],
-        cwd=REPOSITORY,
-        env={"PYTHONPATH": ":".join(map(str, _IMPORTS)), "ORT_DISABLE_TELEMETRY": "1"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            _tell(process, order)
-            yield process
-        finally:
-            process.kill()
-
-
-def _ask(process: subprocess.Popen[str], line: object) -> Any:
-    """Its next line; None asks nothing and only listens."""
-    if line is not None:
-        _tell(process, line)
-    assert process.stdout is not None
-    answer = process.stdout.readline()
-    if not answer:
-        raise ChildFailed(f"{process.args!r} ended with {process.wait()}; its traceback is above")
-    return json.loads(answer)
-
-
-def _tell(process: subprocess.Popen[str], line: object) -> None:
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(line) + "\n")
-    process.stdin.flush()
-
-
-class ChildFailed(Exception):
-    """The load generator or the in-process worker broke off."""

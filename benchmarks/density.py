@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from benchmarks import models
+from benchmarks.alone import Stores, counters, tree, wait_until_quiet
+from benchmarks.models import Example
 from benchmarks.process_tree import ProcessTree
-from benchmarks.rocket import Rocket, until
+from benchmarks.rocket import Deployed, expect_ok, inference_lane, until
+from tests.support.hosts import HostProcess
+
+_CALLERS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,28 +29,44 @@ class Occupancy:
     processes: int
 
 
-def measure(rocket: Rocket, *, steps: Sequence[int], say: Callable[[str], None]) -> tuple[Occupancy, ...]:
-    """The tree at each of these numbers of different tiny models, all loaded, on one host."""
-    tree = ProcessTree(rocket.pids("host-1"))
-    seen = []
-    for count in steps:
-        for number in range(len(rocket.deployed), count):
-            rocket.deploy(f"tiny-{number}", models.tiny(seed=number).SerializeToString())
-        _wait_until_resident(rocket, count)
-        say(f"{count} models in memory")
-        seen.append(occupancy(tree, count))
-    return tuple(seen)
+def measure(
+    stores: Stores, example: Example, *, steps: Sequence[int], say: Callable[[str], None]
+) -> tuple[Occupancy, ...]:
+    """The tree at each of these numbers of different tiny models of one account, each loaded by a request."""
+    with stores.host() as host:
+        record = stores.prepared(example.path.read_bytes())
+    say("making the models")
+    contents = [models.tiny(seed=number).SerializeToString() for number in range(steps[-1])]
+    deployed = stores.deploy_each(contents, like=record, tenant=str(uuid.uuid4()))
+    with stores.host() as host:
+        processes = tree(host)
+        return tuple(
+            _step(host, processes, example, deployed[before:count], count, say)
+            for before, count in zip((0, *steps), steps, strict=False)
+        )
 
 
-def _wait_until_resident(rocket: Rocket, count: int) -> None:
-    """By the host's heartbeat."""
-    until(lambda: rocket.hosts()[0].versions_ready >= count, what=f"{count} models in the host's memory")
+def _step(
+    host: HostProcess,
+    processes: ProcessTree,
+    example: Example,
+    added: Sequence[Deployed],
+    count: int,
+    say: Callable[[str], None],
+) -> Occupancy:
+    lanes = [inference_lane(host.port, example.inputs[:1], one) for one in added]
+    with ThreadPoolExecutor(_CALLERS) as pool:
+        list(pool.map(expect_ok, lanes))
+    until(lambda: counters(host)["versions_ready"] == count, what=f"{count} models in the host's memory")
+    say(f"{count} models in memory")
+    return occupancy(processes, count)
 
 
-def occupancy(tree: ProcessTree, resident: int) -> Occupancy:
-    processes = tree.processes()
-    threads = sum(_threads(process.pid) for process in processes)
-    return Occupancy(resident, tree.memory_bytes(), threads, len(processes))
+def occupancy(processes: ProcessTree, resident: int) -> Occupancy:
+    wait_until_quiet(processes)
+    found = processes.processes()
+    threads = sum(_threads(process.pid) for process in found)
+    return Occupancy(resident, processes.memory_bytes(), threads, len(found))
 
 
 def _threads(pid: int) -> int:

@@ -12,6 +12,7 @@ import asyncio
 import base64
 import itertools
 import json
+import os
 import sys
 import time
 from collections import Counter
@@ -29,20 +30,28 @@ _LENGTH: Final = b"\r\ncontent-length:"
 _SAMPLES: Final = 32
 _SAMPLE_EVERY: Final = 53
 """Every 53rd answer is kept: a prime, so that all the inputs take their turn."""
-_PAUSE_SECONDS: Final = 0.02
+PAUSE_SECONDS: Final = 0.02
 _LIMIT: Final = 2**30
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Where to send what. Requests are whole HTTP requests, used in turn."""
+    """Where to send what.
+
+    Attributes:
+        requests: whole HTTP requests in base64, used in turn.
+        pause_seconds: after a refusal. A server that refuses is not helped by being asked at once again;
+            a flood does not care.
+        nice: how much more willingly than others it gives way to who else needs the processor.
+    """
 
     host: str
     port: int
     connections: int
     warm_up_seconds: float
     requests: list[str]
-    """In base64."""
+    pause_seconds: float = PAUSE_SECONDS
+    nice: int = 0
 
 
 @dataclass(slots=True)
@@ -50,6 +59,8 @@ class Tally:
     """All that was seen. `answers` are pairs of arrival time and seconds taken."""
 
     answers: list[tuple[float, float]] = field(default_factory=list)
+    refusals: list[float] = field(default_factory=list)
+    """When they came."""
     problems: Counter[str] = field(default_factory=Counter)
     samples: list[tuple[int, bytes]] = field(default_factory=list)
     """Which request, and the whole answer to it."""
@@ -57,6 +68,7 @@ class Tally:
     def answered(self, number: int, answer: bytes, *, status: int, sent: float, now: float) -> None:
         if status != _OK:
             self.problems[f"status {status}"] += 1
+            self.refusals.append(now)
             return
         if len(self.answers) % _SAMPLE_EVERY == 0 and len(self.samples) < _SAMPLES:
             self.samples.append((number, answer))
@@ -68,6 +80,7 @@ class Tally:
         p50, p99 = median_and_p99(taken)
         return {
             "count": len(taken),
+            "refused": sum(start <= at <= end for at in self.refusals),
             "p50_ms": p50 * 1000,
             "p99_ms": p99 * 1000,
             "problems": dict(self.problems),
@@ -78,8 +91,9 @@ class Tally:
 class Connection(asyncio.Protocol):
     """Sends the next request when the answer to the last one is complete."""
 
-    def __init__(self, requests: list[bytes], first: int, tally: Tally) -> None:
+    def __init__(self, requests: list[bytes], first: int, tally: Tally, *, pause_seconds: float) -> None:
         self._requests = requests
+        self._pause_seconds = pause_seconds
         self._numbers = itertools.cycle((*range(first, len(requests)), *range(first)))
         self._tally = tally
         self._number = first
@@ -120,10 +134,10 @@ class Connection(asyncio.Protocol):
         answer, now = self._answer, time.monotonic()
         status = int(answer[9:12])
         self._tally.answered(self._number, answer, status=status, sent=self._sent, now=now)
-        if status == _OK:
+        if status == _OK or not self._pause_seconds:
             self._send()
-        else:  # a server that refuses is not helped by being asked at once again
-            asyncio.get_running_loop().call_later(_PAUSE_SECONDS, self._send_if_open)
+        else:
+            asyncio.get_running_loop().call_later(self._pause_seconds, self._send_if_open)
 
     def _send_if_open(self) -> None:
         if not self._transport.is_closing():
@@ -149,23 +163,26 @@ async def keep_connected(order: Order, requests: list[bytes], first: int, tally:
     while True:
         try:
             _, connection = await loop.create_connection(
-                lambda: Connection(requests, first, tally), order.host, order.port
+                lambda: Connection(requests, first, tally, pause_seconds=order.pause_seconds),
+                order.host,
+                order.port,
             )
         except OSError as error:
             tally.problems[f"cannot connect: {error.strerror}"] += 1
-            await asyncio.sleep(_PAUSE_SECONDS)
+            await asyncio.sleep(PAUSE_SECONDS)
             continue
         try:
             await connection.lost
         finally:
             connection.close()
         tally.problems["a connection the server closed"] += 1
-        await asyncio.sleep(_PAUSE_SECONDS)
+        await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def run() -> None:
     reader = await _standard_input()
     order = Order(**json.loads(await reader.readline()))
+    os.nice(order.nice)
     requests = [base64.b64decode(request) for request in order.requests]
     tally = Tally()
     tasks = [

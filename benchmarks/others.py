@@ -1,28 +1,59 @@
-"""The benches that are not about one request: load, density, vanish. Each gives a table."""
+"""The benches that are not about the cost of one request. Each gives tables."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks import density, loading, models, vanish
-from benchmarks.report import FreeTable, number
+import numpy as np
+
+from benchmarks import (
+    batching,
+    churn,
+    density,
+    fairness,
+    interference,
+    loading,
+    models,
+    scan,
+    vanish,
+)
+from benchmarks.alone import running_stores
+from benchmarks.cells import Timing
+from benchmarks.churn import Subject
+from benchmarks.figures import all_problems
+from benchmarks.interference import ALONE, ELSEWHERE, HERE, Interference, Schedule
+from benchmarks.report import FreeTable, counted, invalid, number
 from benchmarks.rocket import Gateway, HostDoor, Rocket, running_rocket
+from tests.support import onnx_models
 
 Say = Callable[[str], None]
 _MB: Final = 1e6
-_VANISH_ROUNDS: Final = 3
-_DENSITY_STEPS: Final = (0, 50, 100)
-_DENSITY_STEPS_QUICK: Final = (0, 10, 20)
+_STORES: Final = "stores"
 
 
-def load(folder: Path, *, names: Sequence[str], rounds: int, say: Say) -> FreeTable:
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is measured. Rounds and seconds of one turn: None leaves them to the bench."""
+
+    quick: bool
+    rounds: int | None = None
+    seconds: float | None = None
+
+    def choose(self, rounds: tuple[int, int], seconds: tuple[float, float]) -> tuple[int, float]:
+        """Of the usual and the quick ones, unless told otherwise."""
+        return self.rounds or rounds[self.quick], self.seconds or seconds[self.quick]
+
+
+def load(folder: Path, effort: Effort, say: Say, *, names: Sequence[str]) -> list[FreeTable]:
+    rounds, _ = effort.choose((3, 1), (0, 0))
     with running_rocket(folder / "stack", hosts=1) as rocket:
         lines = tuple(_load_line(rocket, name, folder, rounds, say) for name in names)
     columns = ("model", "", "plain ms", "first ms", "again ms", "again / plain")
-    return FreeTable("Milliseconds until a model can run", columns, lines)
+    return [FreeTable("Milliseconds until a model can run", columns, lines)]
 
 
 def _load_line(rocket: Rocket, name: str, folder: Path, rounds: int, say: Say) -> tuple[str, ...]:
@@ -34,11 +65,14 @@ def _load_line(rocket: Rocket, name: str, folder: Path, rounds: int, say: Say) -
     return (name, example.title, *map(number, (plain, loads.first, again, ratio)))
 
 
-def crowd(folder: Path, *, quick: bool, say: Say) -> FreeTable:
+_DENSITY_STEPS: Final = ((1, 100, 300, 1_000), (1, 20, 50))
+
+
+def crowd(folder: Path, effort: Effort, say: Say) -> list[FreeTable]:
     """Many tiny models on one host."""
-    steps = _DENSITY_STEPS_QUICK if quick else _DENSITY_STEPS
-    with running_rocket(folder / "stack", hosts=1) as rocket:
-        seen = density.measure(rocket, steps=steps, say=say)
+    example = models.make("tiny", folder / "models")
+    with running_stores(folder / _STORES) as stores:
+        seen = density.measure(stores, example, steps=_DENSITY_STEPS[effort.quick], say=say)
     base = seen[0]
     lines = tuple(
         (
@@ -50,26 +84,211 @@ def crowd(folder: Path, *, quick: bool, say: Say) -> FreeTable:
         )
         for one in seen
     )
-    columns = ("tiny models", "PSS MB", "over the empty host, MB", "threads", "processes")
-    return FreeTable("A host's process tree", columns, lines)
+    columns = ("tiny models", "PSS MB", "over a host with one, MB", "threads", "processes")
+    return [FreeTable("A host's process tree", columns, lines)]
 
 
-def vanishing(folder: Path, *, say: Say) -> FreeTable:
+_CYCLES: Final = (1_000, 200)
+_SMALL_BYTES: Final = 100_000
+_LARGE_WIDTH: Final = 1024
+
+
+def turnover(folder: Path, effort: Effort, say: Say) -> list[FreeTable]:
+    """Loads and evictions without end, of what is loaded plainly and of what is loaded in two stages."""
+    cycles = _CYCLES[effort.quick]
+    small, large = onnx_models.marked(1, padding_bytes=_SMALL_BYTES), onnx_models.dense(_LARGE_WIDTH)
+    row = np.ones((1, _LARGE_WIDTH), np.float32)
+    subjects = (
+        Subject("100 KB, light", small, {"x": row[:, :1]}, versions=40, held=8),
+        Subject("8 MB, prepared", large, {"x": row}, versions=24, held=8),
+    )
+    with running_stores(folder / _STORES) as stores:
+        seen = [churn.measure(stores, one, cycles=cycles, say=say) for one in subjects]
+    columns = (
+        "models",
+        "that fit",
+        "loads",
+        "evictions",
+        "no room now",
+        "RSS MB, start",
+        "end",
+        "growth",
+        "anonymous MB, start",
+        "end",
+        "growth",
+    )
+    lines = tuple(map(_churn_line, subjects, seen))
+    return [FreeTable("A host's process tree between load and eviction", columns, lines)]
+
+
+def _churn_line(subject: Subject, seen: churn.Churned) -> tuple[str, ...]:
+    start, end = seen.start, seen.end
+    return (
+        f"{subject.versions} x {subject.name}",
+        str(subject.held),
+        *map(str, (end.loads, end.evictions, seen.refused)),
+        *_grown(start.resident_bytes, end.resident_bytes),
+        *_grown(start.anonymous_bytes, end.anonymous_bytes),
+    )
+
+
+def _grown(start: int, end: int) -> tuple[str, str, str]:
+    return f"{start / _MB:.1f}", f"{end / _MB:.1f}", f"{end / start - 1:+.1%}"
+
+
+_SHARING_ROUNDS, _SHARING_SECONDS = (3, 1), (1.2, 0.6)
+_WARM_UP_SECONDS: Final = 0.4
+
+
+def company(folder: Path, effort: Effort, say: Say) -> list[FreeTable]:
+    """The same models with and without leave to share runs."""
+    rounds, seconds = effort.choose(_SHARING_ROUNDS, _SHARING_SECONDS)
+    timing = Timing(_WARM_UP_SECONDS, seconds)
+    with running_stores(folder / _STORES) as stores:
+        seen = list(batching.measure(stores, folder, rounds=rounds, timing=timing, say=say))
+    columns = (
+        "model",
+        "certificate",
+        "conn.",
+        "rows in a run",
+        "requests/s shared",
+        "alone",
+        "gain",
+        "CPU µs/request shared",
+        "alone",
+        "shared / alone",
+    )
+    lines = tuple(map(_sharing_line, seen))
+    return [FreeTable("The same model with and without leave to share runs", columns, lines)]
+
+
+def _sharing_line(seen: batching.Sharing) -> tuple[str, ...]:
+    shared, refused = ([turn.measurement for turn in turns] for turns in (seen.shared, seen.refused))
+    name = (seen.model, seen.evidence, str(seen.connections))
+    problems = all_problems((*shared, *refused))
+    if problems:
+        return (*name, *invalid(problems, cells=7))
+    pairs = list(zip(shared, refused, strict=True))
+    figures = (
+        statistics.median(turn.rows for turn in seen.shared),
+        statistics.median(one.throughput for one in shared),
+        statistics.median(one.throughput for one in refused),
+        statistics.median(one.throughput / other.throughput for one, other in pairs),
+        statistics.median(one.cpu_us for one in shared),
+        statistics.median(one.cpu_us for one in refused),
+        statistics.median(one.cpu_us / other.cpu_us for one, other in pairs),
+    )
+    return (*name, *map(number, figures))
+
+
+_SCAN_ROUNDS: Final = (10, 1)
+_SCAN_SECONDS: Final = ({ALONE: 5.0, HERE: 19.5, ELSEWHERE: 5.0}, {ALONE: 3.0, HERE: 9.5, ELSEWHERE: 3.0})
+_SCAN_OWN_SHARE: Final = 10
+"""The scan by the hot models' own account is so many times shorter."""
+
+
+def scanning(folder: Path, effort: Effort, say: Say) -> list[FreeTable]:
+    """Hot models beside a scan of cold ones."""
     example = models.make("tiny", folder / "models")
+    rounds, _ = effort.choose(_SCAN_ROUNDS, (0, 0))
+    seconds = _SCAN_SECONDS[effort.quick]
+    with running_stores(folder / _STORES) as stores:
+        seen = {
+            "another account": scan.measure(
+                stores, example, Schedule(rounds, seconds), same_account=False, say=say
+            ),
+            "the same account": scan.measure(
+                stores,
+                example,
+                Schedule(max(1, rounds // _SCAN_OWN_SHARE), seconds),
+                same_account=True,
+                say=say,
+            ),
+        }
+    heard = tuple(line for name, one in seen.items() for line in _interference_lines(name, one.seen))
+    hits = tuple(
+        (name, str(one.reloads), f"{one.hit_rate:.2%}", counted(one.cold)) for name, one in seen.items()
+    )
+    title = (
+        f"Milliseconds of {scan.HOT} hot models ({scan.HOT_PER_SECOND:.0f} requests/s) "
+        f"beside {scan.COLD_PER_SECOND:.0f} cold models a second"
+    )
+    return [
+        FreeTable(title, ("scanned by", "asked", *_INTERFERENCE_COLUMNS), heard),
+        FreeTable(
+            "Who stays in memory", ("scanned by", "hot models loaded again", "hit rate", "cold models"), hits
+        ),
+    ]
+
+
+_FAIRNESS_ROUNDS, _FAIRNESS_SECONDS = (4, 1), (6.0, 2.0)
+
+
+def sharing(folder: Path, effort: Effort, say: Say) -> list[FreeTable]:
+    """A steady account beside a flooding one."""
+    schedule = Schedule.even(*effort.choose(_FAIRNESS_ROUNDS, _FAIRNESS_SECONDS))
+    with running_stores(folder / _STORES) as stores:
+        seen = fairness.measure(stores, folder, schedule, say=say)
+    lines = tuple(line for flood, one in seen.items() for line in _interference_lines(flood, one))
+    title = f"Milliseconds of a steady account while another floods with {fairness.CONNECTIONS} connections"
+    return [FreeTable(title, ("flood", "steady", *_INTERFERENCE_COLUMNS), lines)]
+
+
+_INTERFERENCE_COLUMNS: Final = (
+    "p50 alone",
+    "here",
+    "elsewhere",
+    "p99 alone",
+    "here",
+    "elsewhere",
+    "p99 here / alone",
+    "elsewhere / alone",
+    "here / elsewhere",
+    "failed here",
+    "others/s here",
+    "elsewhere",
+)
+
+
+def _interference_lines(name: str, seen: Interference) -> Iterator[tuple[str, ...]]:
+    """One per stream of the bystander."""
+    rates = [number(statistics.median(seen.rates[phase])) for phase in (HERE, ELSEWHERE)]
+    for stream in seen.heard[ALONE]:
+        heard = [seen.heard[phase][stream] for phase in interference.PHASES]
+        if heard[0].problems:
+            yield (name, stream, *invalid(heard[0].problems, cells=len(_INTERFERENCE_COLUMNS)))
+            continue
+        figures = list(zip(*(one.milliseconds() for one in heard), strict=True))
+        ratios = [
+            seen.ratio(stream, phase=phase, to=to)
+            for phase, to in ((HERE, ALONE), (ELSEWHERE, ALONE), (HERE, ELSEWHERE))
+        ]
+        failed = seen.heard[HERE][stream].failed
+        yield (name, stream, *map(number, (*figures[0], *figures[1], *ratios)), f"{failed:.1%}", *rates)
+
+
+def vanishing(folder: Path, effort: Effort, say: Say) -> list[FreeTable]:
+    example = models.make("tiny", folder / "models")
+    rounds, _ = effort.choose(_VANISH_ROUNDS, (0, 0))
     with running_rocket(folder / "stack", hosts=1) as rocket:
         lines = tuple(
             line
             for target in (Gateway(rocket), HostDoor(rocket))
-            for line in _vanish_lines(target, example, say)
+            for line in _vanish_lines(target, example, rounds, say)
         )
     columns = ("target", "protocol", "calm ms", "first ms", "worst ms", "normal again ms", "problems")
-    return FreeTable(f"{vanish.CALLERS} callers vanish in mid-flight", columns, lines)
+    return [FreeTable(f"{vanish.CALLERS} callers vanish in mid-flight", columns, lines)]
 
 
-def _vanish_lines(target: Gateway | HostDoor, example: models.Example, say: Say) -> Iterator[tuple[str, ...]]:
+_VANISH_ROUNDS: Final = (3, 1)
+
+
+def _vanish_lines(
+    target: Gateway | HostDoor, example: models.Example, rounds: int, say: Say
+) -> Iterator[tuple[str, ...]]:
     with target.serving(example) as serving:
         lane = serving.lanes[0]
-        for _ in range(_VANISH_ROUNDS):
+        for _ in range(rounds):
             say(f"{target.name}: {vanish.CALLERS} callers vanish")
             seen = vanish.measure(lane)
             figures = map(number, (seen.calm, seen.first, seen.worst, seen.normal_again))

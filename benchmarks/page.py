@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from benchmarks.report import TEXT_COLUMNS, FreeTable, Result, row_tables
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """`about`: what is done, how to read it, and what is aimed at."""
+
+    title: str
+    about: str
 
 
 def markdown(results: Sequence[Result]) -> str:
@@ -15,45 +24,25 @@ def markdown(results: Sequence[Result]) -> str:
 
 def _page(results: Sequence[Result]) -> Iterable[str]:
     yield _INTRODUCTION
-    for result in results:
-        machine = result.machine
-        packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
-        yield f"## {_TITLES.get(result.bench, result.bench)}\n"
-        yield f"`{result.command}`, {result.at}, {machine.processor}, {machine.cores} cores,"
-        yield f"{machine.memory_bytes / 2**30:.0f} GiB, {machine.kernel}, Python {machine.python},"
-        yield f"{packages}.\n"
-        for table in (*row_tables(result.rows), *result.tables):
-            yield from _markdown_table(table)
-        yield from (f"* {note}" for note in result.notes)
-        if result.notes:
-            yield ""
+    by_bench = {result.bench: result for result in results}
+    for bench, section in SECTIONS.items():
+        if bench in by_bench:
+            yield from _section(section, by_bench[bench])
 
 
-_TITLES: Final[Mapping[str, str]] = {
-    "serve": "Requests",
-    "load": "Loading a model",
-    "density": "Many models in memory",
-    "vanish": "Clients that vanish",
-}
-
-_INTRODUCTION: Final = """# Benchmarks
-
-Written by `python -m benchmarks … --write-docs`; do not edit. Reproduce it with
-
-```
-make bench                       # everything of ours, about six minutes
-make bench QUICK=1               # a first look
-make bench PEERS=fastapi,litserve,mlserver,bentoml ONLY=tiny
-```
-
-*CPU µs/request* is user and system time of the server's whole process tree, ended children included,
-divided by the good answers of the same time. The load generator is not part of it; *beside* is what the
-hot state used on top. *x raw* is that over `session.run` in a process of its own with one thread,
-measured in the same round: it is what carries over to another machine. Each figure is the median over
-the rounds, in brackets the lowest and the highest; a round takes every line of a table in turn. *PSS*
-divides pages that processes share between them. Load generator and server share the machine's cores. A
-line with a single wrong answer is invalid and says so.
-"""
+def _section(section: _Section, result: Result) -> Iterable[str]:
+    machine = result.machine
+    packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
+    yield f"## {section.title}\n"
+    yield section.about
+    yield f"`{result.command}`, {result.at}, {machine.processor}, {machine.cores} cores,"
+    yield f"{machine.memory_bytes / 2**30:.0f} GiB, {machine.kernel}, Python {machine.python},"
+    yield f"{packages}.\n"
+    for table in (*row_tables(result.rows), *result.tables):
+        yield from _markdown_table(table)
+    yield from (f"* {note}" for note in result.notes)
+    if result.notes:
+        yield ""
 
 
 def _markdown_table(table: FreeTable) -> Iterable[str]:
@@ -63,3 +52,90 @@ def _markdown_table(table: FreeTable) -> Iterable[str]:
     for cells in table.lines:
         yield "| " + " | ".join(cells) + " |"
     yield ""
+
+
+SECTIONS: Final[Mapping[str, _Section]] = {
+    "serve": _Section(
+        "Requests",
+        """\
+Aimed at: 80 µs for *tiny* in JSON at 32 connections and 90 µs for *mlp* in binary, tokens checked and
+accounts isolated; for *mobilenet* at most 1.06 x raw in binary and 1.9 x raw in JSON.
+""",
+    ),
+    "load": _Section(
+        "Loading a model",
+        """\
+*Plain* is `InferenceSession(path)` in a fresh process; *again* is in a host that has just come back and
+has the model's prepared form on its disk. Aimed at: 0.2 x plain.
+""",
+    ),
+    "density": _Section(
+        "Many models in memory",
+        """\
+Different models of one account on one host, each loaded by a request. Aimed at: 150 MB for 1,000 of them,
+and threads that do not grow with them.
+""",
+    ),
+    "churn": _Section(
+        "Memory after many loads and evictions",
+        """\
+Versions picked at random, of which only some fit. The start is when a fifth of the evictions are over and
+every prepared form is there. *No room now* are answers with `Retry-After`: what was used a moment ago is
+not evicted. *RSS* is the sum over the host's processes, *anonymous* the part of their PSS that no file backs.
+Aimed at: growth of at most 2 %.
+""",
+    ),
+    "scan": _Section(
+        "A scan beside hot models",
+        """\
+Hot models are asked for at a fixed pace, whatever the answers do; the host has memory for a quarter more
+than them; someone asks for each cold model once. *Here*: at the same host. *Elsewhere*: at another host
+process of this machine, which takes as much of its processors and of its S3 server; what is left between
+the two is the host's own doing. Phases take turns. Aimed at: p99 here at most 1.2 x alone.
+""",
+    ),
+    "batching": _Section(
+        "Requests that share runs",
+        """\
+*Alone* is the same model with its input's shape as one more output, which no certificate covers: each
+request runs by itself. Binary v2. Where sharing would not pay, both columns run alone.
+""",
+    ),
+    "fairness": _Section(
+        "A steady account beside a flooding one",
+        """\
+One account asks for two models at a fixed pace, whatever the answers do (*tiny* 50 times a second, *mlp*
+20 times). Another asks on many connections, each again as soon as it is answered or refused, from a
+process of lower priority. *Here*: the same host. *Elsewhere*: the same flood at another host process of
+this machine, which takes as much of its processors; what is left between the two is the host's own doing.
+A request without a good answer counts as ten seconds. Aimed at: p99 here at most 1.2 x alone.
+""",
+    ),
+    "vanish": _Section(
+        "Clients that vanish",
+        """\
+Each sends a whole request and resets its connection; then callers come one after the other.
+""",
+    ),
+}
+"""In the order of the page."""
+
+_INTRODUCTION: Final = """# Benchmarks
+
+Written by `python -m benchmarks … --write-docs`; do not edit. Reproduce it with
+
+```
+make bench                       # everything of ours, about 25 minutes
+make bench QUICK=1               # a first look
+make bench BENCH=fairness        # one of them
+make bench PEERS=fastapi,litserve,mlserver,bentoml ONLY=tiny
+```
+
+*CPU µs/request* is user and system time of the server's whole process tree, ended children included,
+divided by the good answers of the same time. The load generator is not part of it; *beside* is what the
+hot state used on top. *x raw* is that over `session.run` in a process of its own with one thread,
+measured in the same round: it is what carries over to another machine. Each figure is the median over
+the rounds, in brackets the lowest and the highest; a round takes every line of a table in turn. *PSS*
+divides pages that processes share between them; it is that of a host's whole process tree. Load generator
+and server share the machine's cores. A line with a single wrong answer is invalid and says so.
+"""

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import wire
-from benchmarks.cells import REPOSITORY, Lane, Serving
+from benchmarks.cells import Lane, Serving
+from benchmarks.children import REPOSITORY
 from benchmarks.models import Example
 from benchmarks.process_tree import ProcessTree
 from benchmarks.rocket import CannotServe, expect_ok

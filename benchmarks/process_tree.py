@@ -63,7 +63,19 @@ class ProcessTree:
 
     def memory_bytes(self) -> int:
         """Proportional set size: shared pages are divided by how many processes share them."""
-        return sum(_pss_bytes(process.pid) for process in self.processes())
+        return self._memory("Pss")
+
+    def resident_bytes(self) -> int:
+        """Resident set size: shared pages count in every process, whoever else maps them."""
+        return self._memory("Rss")
+
+    def anonymous_bytes(self) -> int:
+        """The part of `memory_bytes` that no file backs: shared within the tree at most, and never given back
+        unless its owner does."""
+        return self._memory("Pss_Anon")
+
+    def _memory(self, kind: str) -> int:
+        return sum(_memory_bytes(process.pid, kind) for process in self.processes())
 
 
 def _all_processes() -> Iterable[Process]:
@@ -102,9 +114,9 @@ def _with_descendants(roots: Iterable[int], processes: Iterable[Process]) -> set
     return found
 
 
-def _pss_bytes(pid: int) -> int:
+def _memory_bytes(pid: int, kind: str) -> int:
     try:
         lines = (_PROC / str(pid) / "smaps_rollup").read_text().splitlines()
     except OSError:  # it has just ended, or is a zombie
         return 0
-    return next((int(line.split()[1]) * _KIB for line in lines if line.startswith("Pss:")), 0)
+    return next((int(line.split()[1]) * _KIB for line in lines if line.startswith(f"{kind}:")), 0)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from rich.console import Console
@@ -28,6 +28,7 @@ COLUMNS: Final = (
     "beside µs",
 )
 TEXT_COLUMNS: Final = 2
+INVALID: Final = "INVALID"
 _MB: Final = 1e6
 
 
@@ -41,6 +42,12 @@ class Result(msgspec.Struct, frozen=True):
     rows: tuple[Row, ...] = ()
     tables: tuple[FreeTable, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def valid(self) -> bool:
+        """Whether every line has figures."""
+        lines = (line for table in self.tables for line in table.lines)
+        return all(row.valid for row in self.rows) and not any(map(_is_invalid, lines))
 
 
 class FreeTable(msgspec.Struct, frozen=True):
@@ -82,7 +89,7 @@ def line(row: Row) -> tuple[str, ...]:
     """The cells of one row. An invalid one shows what was wrong in place of figures."""
     name = (row.target, row.protocol, str(row.connections))
     if not row.valid:
-        return (*name, f"INVALID: {_counted(row.problems)}", *("",) * (len(COLUMNS) - 4))
+        return (*name, *invalid(row.problems, cells=len(COLUMNS) - len(name)))
     return (
         *name,
         _with_range(row.cpu_us),
@@ -100,13 +107,21 @@ def _show_table(content: FreeTable, console: Console) -> None:
     for number, column in enumerate(content.columns):
         table.add_column(column, justify="left" if number < TEXT_COLUMNS else "right")
     for cells in content.lines:
-        invalid = any(cell.startswith("INVALID") for cell in cells)
-        table.add_row(*cells, style="bold red" if invalid else "")
+        table.add_row(*cells, style="bold red" if _is_invalid(cells) else "")
     console.print(table)
     console.print()
 
 
-def _counted(problems: Mapping[str, Any]) -> str:
+def _is_invalid(cells: Sequence[str]) -> bool:
+    return any(cell.startswith(INVALID) for cell in cells)
+
+
+def invalid(problems: Mapping[str, int], *, cells: int) -> tuple[str, ...]:
+    """In place of so many cells of figures."""
+    return (f"{INVALID}: {counted(problems)}", *("",) * (cells - 1))
+
+
+def counted(problems: Mapping[str, int]) -> str:
     return ", ".join(f"{count} x {kind}" for kind, count in problems.items())
 
 

@@ -21,9 +21,10 @@ from chalicelib.records import Account, Token
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """An authenticated caller of the management API."""
+    """An authenticated caller of the management API. `hint` is the beginning of the key it showed."""
 
     tenant: str
+    hint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Auth:
         token = self._store.token(token_sha256(plain))
         if token is None or token.revoked_at is not None or token.kind is not TokenKind.API_KEY:
             raise Unauthenticated("This API key is not valid here.")
-        return Principal(tenant=token.tenant)
+        return Principal(tenant=token.tenant, hint=token.hint)
 
     def issue_model_token(self, principal: Principal, model_id: str, *, name: str) -> IssuedToken:
         """A new token that may only infer this model. Others of the model stay valid."""

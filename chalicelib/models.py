@@ -31,6 +31,7 @@ class Models:
         return self._store.versions(principal.tenant, model_id, after, limits.PAGE_SIZE_MAX)
 
     def version(self, principal: Principal, model_id: str, number: int) -> Version:
+        self.get(principal, model_id)
         version = self._store.version(principal.tenant, model_id, number)
         if version is None:
             raise NotFound("There is no such version.")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from chalicelib.contract.messages import Heartbeat, Passport, Signature
-from chalicelib.records import Account, Model, Token, Version, VersionState
+from chalicelib.records import Account, Model, Token, TrafficChange, Version, VersionState
 
 
 class Store(Protocol):
@@ -30,6 +31,9 @@ class Store(Protocol):
     def token(self, sha256: str) -> Token | None: ...
     def count_tokens(self, tenant: str, model_id: str) -> int: ...
 
+    def revoke_model_tokens(self, tenant: str, model_id: str, *, at: datetime) -> Sequence[Token]:
+        """All tokens there are for this model, none of them valid any more."""
+
     def tokens_page(self, after: str, limit: int) -> Sequence[Token]:
         """Any tenant's, in order of SHA-256, behind `after`."""
 
@@ -41,20 +45,38 @@ class Store(Protocol):
         """The tenant's, in order of id, behind `after`."""
 
     def any_model(self, model_id: str) -> Model | None:
-        """Any tenant's."""
+        """Any tenant's; the tombstone of a deleted one."""
 
     def models_page(self, after: str, limit: int) -> Sequence[Model]:
         """Any tenant's, in order of id, behind `after`."""
 
-    def activate(self, model: Model, version: Version) -> bool:
-        """Point the traffic at a version if the model is still at this revision."""
+    def change_model(self, seen: Model, changed: Model, entry: TrafficChange | None) -> bool:
+        """`changed` in the place of `seen` and the entry in its history, if `seen` is the latest revision."""
+
+    def history(self, tenant: str, model_id: str) -> Sequence[TrafficChange]:
+        """The latest changes of a model's traffic, oldest first."""
+
+    def delete_model(self, tombstone: Model) -> None:
+        """Put it in the model's place; the name is free. Safe to repeat."""
+
+    def tombstones_page(self, after: str, limit: int) -> Sequence[Model]:
+        """Deleted models of any tenant, in order of id, behind `after`."""
+
+    def remove_model(self, model_id: str) -> None:
+        """A tombstone and the model's tokens. Nothing is left of it."""
 
     def add_version(self, version: Version) -> bool:
         """False when the model already has a version of this number."""
 
-    def last_number(self, tenant: str, model_id: str) -> int: ...
-    def version(self, tenant: str, model_id: str, number: int) -> Version | None: ...
-    def versions(self, tenant: str, model_id: str, after: int, limit: int) -> Sequence[Version]: ...
+    def last_number(self, tenant: str, model_id: str) -> int:
+        """Deleted ones count."""
+
+    def version(self, tenant: str, model_id: str, number: int) -> Version | None:
+        """None also for what is deleted."""
+
+    def versions(self, tenant: str, model_id: str, after: int, limit: int) -> Sequence[Version]:
+        """In order of number, behind `after`; without what is deleted."""
+
     def any_version(self, version_id: str) -> Version | None:
         """Any tenant's."""
 
@@ -66,6 +88,21 @@ class Store(Protocol):
 
     def start_preparing(self, version_id: str) -> bool:
         """uploading → preparing; False when it was not uploading."""
+
+    def delete_version(self, version: Version, *, at: datetime) -> bool:
+        """Its state → deleted; False when it is in another state now."""
+
+    def restore_version(self, version: Version) -> bool:
+        """deleted → ready, because it got traffic at the same moment."""
+
+    def delete_versions(self, tenant: str, model_id: str, *, at: datetime) -> Sequence[str]:
+        """All of a model that are not deleted yet; the ids of all that are."""
+
+    def deleted_page(self, after: str, limit: int) -> Sequence[Version]:
+        """Any tenant's deleted ones, in order of id, behind `after`."""
+
+    def remove_version(self, version: Version) -> None:
+        """A deleted one. Its number is not used again."""
 
     def finish_ready(self, version_id: str, signature: Signature, passport: Passport) -> bool:
         """preparing → ready; False when it was not preparing."""
@@ -100,6 +137,8 @@ class ObjectStore(Protocol):
         """Copy a checked upload to its lasting key. Conflict when it changed meanwhile."""
 
     def delete(self, key: str) -> None: ...
+    def delete_under(self, prefix: str) -> None:
+        """Everything whose key begins so. Safe to repeat."""
 
 
 @dataclass(frozen=True, slots=True)

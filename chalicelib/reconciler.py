@@ -1,7 +1,9 @@
 """The coordinator's shell: read the world, plan, apply. Safe to run twice, and safe to run late.
 
 One pass also brings the hot state in line with the truth, which is how a
-flushed Redis fills again, and records what hosts found about new versions.
+flushed Redis fills again, records what hosts found about new versions, moves
+traffic on to those that are loaded, takes away candidates beyond their limits,
+and removes what was deleted long ago.
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ from chalicelib.contract.errors import ModelRocketError
 from chalicelib.contract.hotstate import HotState
 from chalicelib.coordinator.planner import Action, Assign, ForgetHost, Policy, plan
 from chalicelib.coordinator.state import FleetState, ModelState
+from chalicelib.deletion import Deletion
 from chalicelib.ports import Store
 from chalicelib.records import Model, routing_record
+from chalicelib.traffic import Traffic
 from chalicelib.uploads import Uploads
 
 log = logging.getLogger(__name__)
@@ -32,13 +36,24 @@ class Loop:
     wait: Callable[[float], None]
 
 
+@dataclass(frozen=True, slots=True)
+class UseCases:
+    """What a pass carries on with."""
+
+    uploads: Uploads
+    traffic: Traffic
+    deletion: Deletion
+
+
 class Reconciler:
     """Runs passes of the coordinator."""
 
-    def __init__(self, *, store: Store, hot: HotState, uploads: Uploads, policy: Policy, loop: Loop) -> None:
+    def __init__(self, *, store: Store, hot: HotState, cases: UseCases, policy: Policy, loop: Loop) -> None:
         self._store = store
         self._hot = hot
-        self._uploads = uploads
+        self._uploads = cases.uploads
+        self._traffic = cases.traffic
+        self._deletion = cases.deletion
         self._policy = policy
         self._loop = loop
 
@@ -66,7 +81,9 @@ class Reconciler:
         projection = self._hot.begin_projection()
         self._project_tokens()
         models = tuple(self._project_models())
+        self._project_tombstones()
         self._hot.end_projection(projection)
+        self._deletion.reap()
         now, hosts = self._hot.hosts()
         actions = plan(FleetState(now=now, hosts=hosts, models=models), self._policy)
         for action in actions:
@@ -83,20 +100,32 @@ class Reconciler:
         """Routes of all models; yields those that serve."""
         after = ""
         while page := self._store.models_page(after, limits.PROJECTION_PAGE):
-            self._project_page(page)
-            yield from (
-                ModelState(model_id=model.id, version_id=model.active_version_id)
-                for model in page
-                if model.active_version_id
-            )
             after = page[-1].id
+            self._project_page(page)
+            for model in page:
+                state = self._state(self._traffic.watch(self._traffic.advance(model)))
+                if state is not None:
+                    yield state
+
+    def _project_tombstones(self) -> None:
+        after = ""
+        while page := self._store.tombstones_page(after, limits.PROJECTION_PAGE):
+            after = page[-1].id
+            self._hot.put_models(routing_record(model, {}) for model in page)
+            for model in page:
+                self._deletion.finish(model)
 
     def _project_page(self, page: Sequence[Model]) -> None:
-        active_ids = [model.active_version_id for model in page if model.active_version_id]
-        versions = {version.id: version for version in self._store.any_versions(active_ids)}
-        self._hot.put_models(
-            routing_record(model, versions.get(model.active_version_id or "")) for model in page
-        )
+        version_ids = [version_id for model in page for version_id in model.version_ids]
+        versions = {version.id: version for version in self._store.any_versions(version_ids)}
+        self._hot.put_models(routing_record(model, versions) for model in page)
+
+    def _state(self, model: Model) -> ModelState | None:
+        active_id, *following = model.version_ids or (None,)
+        if active_id is None or model.active_version_id is None:
+            return None
+        held_on = self._traffic.held_on(model) if following else frozenset()
+        return ModelState(model.id, active_id, tuple(following), held_on)
 
     def _apply(self, action: Action, models: Sequence[ModelState]) -> None:
         match action:

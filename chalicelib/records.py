@@ -3,12 +3,15 @@
     uploading → preparing → ready
          │          └─────→ failed
          └────────────────→ failed       (never completed)
+    any of them → deleted                (and, when the retention is over, gone)
 
-Nothing leaves ready or failed: a version is immutable, a new upload is a new version.
+A version is immutable: a new upload is a new version. What its state never says is
+whether it has traffic; that is the model's.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -16,6 +19,8 @@ from typing import Final
 import msgspec
 
 from chalicelib.contract.messages import (
+    CandidateRecord,
+    Guard,
     ModelRecord,
     Passport,
     PrepareJob,
@@ -31,6 +36,7 @@ class VersionState(StrEnum):
     PREPARING = "preparing"
     READY = "ready"
     FAILED = "failed"
+    DELETED = "deleted"
 
 
 VERSION_MOVES: Final = frozenset(
@@ -39,8 +45,13 @@ VERSION_MOVES: Final = frozenset(
         (VersionState.UPLOADING, VersionState.FAILED),
         (VersionState.PREPARING, VersionState.READY),
         (VersionState.PREPARING, VersionState.FAILED),
+        *((state, VersionState.DELETED) for state in VersionState if state is not VersionState.DELETED),
+        (VersionState.DELETED, VersionState.READY),  # it got traffic at the same moment
     }
 )
+
+
+_FAR_AHEAD: Final = 1_000_000
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,10 +91,42 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """A name a tenant owns. `active_version` is the number the traffic goes to.
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """A ready version on trial beside the active one: canary (`percent` > 0), shadow, or both.
 
-    `revision` grows with every change of where the traffic goes.
+    Attributes:
+        percent: share of callers it answers.
+        mirror_percent: share of requests that both versions run, to be compared.
+        limits: when it is taken away by itself.
+        trial: the model's revision when this split began; counts are kept under it.
+    """
+
+    version: int
+    version_id: str
+    percent: int
+    mirror_percent: int
+    limits: Guard
+    trial: int
+
+
+class Activation(msgspec.Struct, frozen=True, kw_only=True):
+    """A version that takes the traffic over as soon as it is loaded where it will serve."""
+
+    version: int
+    version_id: str
+    since: datetime
+    by: str
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """A name a tenant owns, and where its traffic goes.
+
+    Attributes:
+        active_version: the number that answers.
+        previous_version: what answered before it, and is gone back to; None after going back.
+        activation: what is to become active.
+        numbers_used: no version up to this number is made again.
+        revision: grows with every change.
     """
 
     id: str
@@ -92,7 +135,48 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     active_version: int | None = None
     active_version_id: str | None = None
+    previous_version: int | None = None
+    previous_version_id: str | None = None
+    candidate: Candidate | None = None
+    activation: Activation | None = None
+    numbers_used: int = 0
+    deleted_at: datetime | None = None
     revision: int = 0
+
+    @property
+    def version_ids(self) -> tuple[str, ...]:
+        """All that hosts are to hold, the active one first."""
+        following = (self.candidate, self.activation)
+        return tuple(
+            dict.fromkeys(
+                version_id
+                for version_id in (self.active_version_id, *(one.version_id for one in following if one))
+                if version_id
+            )
+        )
+
+
+class Split(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a model's traffic goes, in the numbers users see."""
+
+    active: int | None
+    candidate: int | None = None
+    percent: int = 0
+    mirror_percent: int = 0
+
+
+class TrafficChange(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a model's history.
+
+    Attributes:
+        by: the first characters of the API key, or what part of the platform.
+    """
+
+    at: datetime
+    by: str
+    why: str
+    before: Split
+    after: Split
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,7 +187,7 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
         number: 1, 2, 3 … within the model; what users see.
         staging_key: where the client's bytes arrive.
         object_key: where the verified bytes are kept.
-        activation_pending: it is to take over the traffic once ready.
+        activation_pending: it asks for the traffic once ready.
         reason: why it failed, for the user.
     """
 
@@ -122,6 +206,12 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     signature: Signature | None = None
     passport: Passport | None = None
+    deleted_at: datetime | None = None
+
+    @property
+    def folder(self) -> str:
+        """Everything kept of this version is under this prefix."""
+        return self.object_key.rpartition("/")[0] + "/"
 
     def job(self) -> PrepareJob:
         return PrepareJob(
@@ -133,6 +223,11 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
             bytes=self.bytes,
             object_key=self.object_key,
         )
+
+    def becomes_active(self, model: Model) -> bool:
+        """It is ready and on its way to all the traffic, which it does not have yet."""
+        own = model.activation is not None and model.activation.version_id == self.id
+        return self.state is VersionState.READY and (own or self.activation_pending)
 
     def hot(self) -> VersionRecord | None:
         """What hosts load it by; None before it is ready."""
@@ -151,21 +246,112 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def routing_record(model: Model, active: Version | None) -> ModelRecord:
-    """What the gateway routes by. Its revision is the model's."""
+def routing_record(model: Model, versions: Mapping[str, Version]) -> ModelRecord:
+    """What both doors route by, given the versions that it speaks of by id."""
+    active = versions.get(model.active_version_id or "")
     return ModelRecord(
         model_id=model.id,
         tenant=model.tenant,
         revision=model.revision,
         active=active.hot() if active else None,
+        deleted=model.deleted_at is not None,
+        candidate=_candidate_record(model.candidate, versions) if model.candidate else None,
+    )
+
+
+def _candidate_record(candidate: Candidate, versions: Mapping[str, Version]) -> CandidateRecord | None:
+    version = versions.get(candidate.version_id)
+    hot = version.hot() if version else None
+    if hot is None:
+        return None
+    return CandidateRecord(
+        version=hot,
+        percent=candidate.percent,
+        mirror_percent=candidate.mirror_percent,
+        trial=candidate.trial,
+        drift_tolerance=candidate.limits.drift_tolerance,
+    )
+
+
+def split(model: Model) -> Split:
+    if model.candidate is None:
+        return Split(active=model.active_version)
+    return Split(
+        active=model.active_version,
+        candidate=model.candidate.version,
+        percent=model.candidate.percent,
+        mirror_percent=model.candidate.mirror_percent,
     )
 
 
 def activated(model: Model, version: Version) -> Model:
-    """The model once the traffic goes to this version."""
+    """The model once this version alone has the traffic. What was on trial or on its way is settled by it."""
+    again = model.active_version_id == version.id
     return msgspec.structs.replace(
         model,
         active_version=version.number,
         active_version_id=version.id,
+        previous_version=model.previous_version if again else model.active_version,
+        previous_version_id=model.previous_version_id if again else model.active_version_id,
+        candidate=None,
+        activation=None,
+        revision=model.revision + 1,
+    )
+
+
+def gone_back(model: Model, version: Version) -> Model:
+    """As `activated`; what it went back from is not gone back to."""
+    return msgspec.structs.replace(activated(model, version), previous_version=None, previous_version_id=None)
+
+
+def on_trial(model: Model, candidate: Candidate) -> Model:
+    """The model with this candidate in place of any other. It no longer is to become active by itself."""
+    own = model.activation is not None and model.activation.version_id == candidate.version_id
+    return msgspec.structs.replace(
+        model,
+        candidate=candidate,
+        activation=None if own else model.activation,
+        revision=model.revision + 1,
+    )
+
+
+def without_candidate(model: Model) -> Model:
+    """The model without a trial; a candidate that was to become active is not either."""
+    own = model.candidate and model.activation and model.activation.version_id == model.candidate.version_id
+    activation = None if own else model.activation
+    return msgspec.structs.replace(model, candidate=None, activation=activation, revision=model.revision + 1)
+
+
+def without_activation(model: Model) -> Model:
+    return msgspec.structs.replace(model, activation=None, revision=model.revision + 1)
+
+
+def activating(model: Model, activation: Activation) -> Model:
+    return msgspec.structs.replace(model, activation=activation, revision=model.revision + 1)
+
+
+def deleted(model: Model, at: datetime) -> Model:
+    """A tombstone: it answers nobody. Newer than any change that is made at the same moment."""
+    return msgspec.structs.replace(
+        model,
+        active_version=None,
+        active_version_id=None,
+        previous_version=None,
+        previous_version_id=None,
+        candidate=None,
+        activation=None,
+        deleted_at=at,
+        revision=model.revision + _FAR_AHEAD,
+    )
+
+
+def without_version(model: Model, version: Version) -> Model:
+    """The model once this version, which has no traffic, is deleted."""
+    previous = model.previous_version_id == version.id
+    return msgspec.structs.replace(
+        model,
+        previous_version=None if previous else model.previous_version,
+        previous_version_id=None if previous else model.previous_version_id,
+        numbers_used=max(model.numbers_used, version.number),
         revision=model.revision + 1,
     )

@@ -1,8 +1,9 @@
-"""The inference gateway: token → model → the best replica → its answer.
+"""The inference gateway: token → model → version → the best replica → its answer.
 
 One round trip to the hot state per request. What it does not know is read
 through from the truth, at a bounded rate, so that a flushed Redis never turns a
-valid token away. A host that does not answer is followed by one other.
+valid token away. A host that does not answer is followed by one other; where a candidate
+was meant to answer and no host could run it, the active version answers instead.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from chalicelib.contract import limits
-from chalicelib.contract.choice import candidates
+from chalicelib.contract.choice import chosen, destinations, mirrored
 from chalicelib.contract.errors import (
     DeadlineExceeded,
     DependencyFailed,
@@ -49,12 +50,13 @@ _SILENCE_RUNS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class InferenceCall:
-    """A request as it came, and what the gateway gave it."""
+    """A request as it came, and what the gateway gave it. `sticky` keeps a caller with one version."""
 
     body: bytes
     authorization: str | None
     request_id: str
     deadline_seconds: float
+    sticky: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +119,15 @@ class Router:
         plain = body.token or bearer(call.authorization)
         sha256 = credential_sha256(plain)
         view = self._view(sha256, body.model)
-        active = authorised(view.token, view.model)
-        _refuse_quarantined(active, view)
+        model = authorised(view.token, view.model)
+        version = chosen(model, sticky=call.sticky, request_id=call.request_id, quarantined=view.quarantined)
+        _refuse_quarantined(version, view)
         checked = self._clocks.monotonic()
         ends = started + call.deadline_seconds
-        dispatch = _Dispatch(call, bytes(body.inputs), active, view, ends)
-        reply, tries = self._dispatch(dispatch)
+        dispatch = _Dispatch(call, bytes(body.inputs), model, version, view, ends)
+        reply, answered, tries = self._dispatch(dispatch)
         timings = Timings(auth=checked - started, route=self._clocks.monotonic() - checked)
-        return InferenceAnswer(reply=reply, version=active.number, tries=tries, timings=timings)
+        return InferenceAnswer(reply=reply, version=answered.number, tries=tries, timings=timings)
 
     def _view(self, sha256: str, model_id: str) -> RouteView:
         """The hot state's view, completed from the truth where it has gaps."""
@@ -149,29 +152,43 @@ class Router:
         model = self._store.any_model(model_id)
         if model is None:
             return None
-        active = self._store.any_version(model.active_version_id) if model.active_version_id else None
-        record = routing_record(model, active)
+        versions = self._store.any_versions(model.version_ids) if model.version_ids else ()
+        record = routing_record(model, {version.id: version for version in versions})
         self._hot.put_model(record)
         return record
 
-    def _dispatch(self, dispatch: _Dispatch) -> tuple[HostReply, int]:
-        """The answer and how many hosts were asked for it."""
-        hosts = self._reachable(
-            candidates(dispatch.view, dispatch.version.version_id, shuffled=self._shuffled)
-        )
-        if not hosts:
-            raise NoCapacity("No host is ready to run models right now. Try again shortly.", retry_after=2)
-        targets = (hosts * limits.TRIES_MAX)[: limits.TRIES_MAX]
+    def _dispatch(self, dispatch: _Dispatch) -> tuple[HostReply, VersionRecord, int]:
+        """The answer, the version that gave it, and how many hosts were asked for it."""
+        targets = self._targets(dispatch)
         last: HostReply | ModelRocketError | None = None
-        for tries, host in enumerate(targets, start=1):
+        for tries, (version, host) in enumerate(targets, start=1):
+            dispatch = replace(dispatch, version=version)
             last = self._try(dispatch, host, last_try=tries == len(targets))
             if isinstance(last, HostReply) and not _elsewhere(last):
-                return last, tries
+                return last, version, tries
         if isinstance(last, HostReply) and last.status == _UNAVAILABLE:
-            return last, len(targets)  # the hosts' own reason, with its Retry-After
+            return last, dispatch.version, len(targets)  # the hosts' own reason, with its Retry-After
         raise (
             last if isinstance(last, ModelRocketError) else NoCapacity("No host took the request. Try again.")
         )
+
+    def _targets(self, dispatch: _Dispatch) -> tuple[tuple[VersionRecord, Heartbeat], ...]:
+        """What to ask for and whom: twice the active version, or a candidate and then the active one.
+
+        The second is another host where there is one.
+        """
+        hosts = self._hosts_for(dispatch.version, dispatch.view)
+        if not hosts:
+            raise NoCapacity("No host is ready to run models right now. Try again shortly.", retry_after=2)
+        active = dispatch.model.active
+        if active is None or active == dispatch.version or active.version_id in dispatch.view.quarantined:
+            return tuple((dispatch.version, host) for host in (hosts * limits.TRIES_MAX)[: limits.TRIES_MAX])
+        others = self._hosts_for(active, dispatch.view)
+        second = next((host for host in others if host != hosts[0]), others[0])
+        return (dispatch.version, hosts[0]), (active, second)
+
+    def _hosts_for(self, version: VersionRecord, view: RouteView) -> tuple[Heartbeat, ...]:
+        return self._reachable(destinations(view, version.version_id, shuffled=self._shuffled))
 
     def _try(self, dispatch: _Dispatch, host: Heartbeat, *, last_try: bool) -> HostReply | ModelRocketError:
         remaining = dispatch.ends - self._clocks.monotonic()
@@ -190,12 +207,22 @@ class Router:
             return DependencyFailed("The host running the model went away. Try again.", retry_after=1)
 
     def _ticket(self, dispatch: _Dispatch, host: Heartbeat, remaining: float) -> str:
+        mirror = mirrored(
+            dispatch.model,
+            answering=dispatch.version,
+            request_id=dispatch.call.request_id,
+            quarantined=dispatch.view.quarantined,
+        )
+        candidate = dispatch.model.candidate
         return Ticket(
             request_id=dispatch.call.request_id,
             tenant=dispatch.version.tenant,
             version_id=dispatch.version.version_id,
             boot_id=host.boot_id,
             deadline_ms=int((self._clocks.unix() + remaining) * 1000),
+            trial=candidate.trial if candidate else 0,
+            mirror_version_id=mirror.version_id if mirror else "",
+            drift_tolerance=candidate.drift_tolerance if candidate else 0.0,
         ).sign(self._dispatching.key)
 
     def _shuffled(self, hosts: Sequence[Heartbeat]) -> Sequence[Heartbeat]:
@@ -212,6 +239,7 @@ class _Dispatch:
 
     call: InferenceCall
     inputs: bytes
+    model: ModelRecord
     version: VersionRecord
     view: RouteView
     ends: float
@@ -245,8 +273,8 @@ class _ReadThroughBudget:
             self._left -= 1
 
 
-def _refuse_quarantined(active: VersionRecord, view: RouteView) -> None:
-    if active.version_id in view.quarantined:
+def _refuse_quarantined(version: VersionRecord, view: RouteView) -> None:
+    if version.version_id in view.quarantined:
         raise InvalidModel(
             "The active version of this model is quarantined for some minutes: it ended its process twice. "
             "Upload a version that does not."

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
+from chalicelib.contract import limits
+
 Value = TypeVar("Value")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -22,6 +24,7 @@ class Settings:
     Attributes:
         s3_endpoint_url: None for AWS's own.
         dispatch_key: signs the tickets that hosts check.
+        retention_seconds: how long the bytes of what was deleted are kept.
         host_network: the only network inference requests are forwarded into.
     """
 
@@ -35,6 +38,7 @@ class Settings:
     host_network: Network
     tick_seconds: float
     loop_seconds: float
+    retention_seconds: float
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -51,6 +55,7 @@ class Settings:
             host_network=reader.read("HOST_NETWORK", ipaddress.ip_network),
             tick_seconds=reader.read("TICK_SECONDS", float, "10"),
             loop_seconds=reader.read("LOOP_SECONDS", float, "50"),
+            retention_seconds=reader.read("RETENTION_SECONDS", float, str(limits.RETENTION_SECONDS)),
         )
         reader.raise_problems()
         return settings

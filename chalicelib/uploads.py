@@ -2,7 +2,7 @@
 
     begin     a version in `uploading` and a grant to store exactly these bytes
     complete  the stored bytes are checked and kept, a host is asked to prepare them
-    settle    what hosts found is recorded; a version that is ready takes over the traffic
+    settle    what hosts found is recorded; a version that is ready asks for the traffic
 
 Each step can be repeated and can die at any line: the next call, or the
 coordinator's next tick, goes on from what is recorded.
@@ -11,7 +11,7 @@ coordinator's next tick, goes on from what is recorded.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -24,7 +24,8 @@ from chalicelib.contract.errors import Conflict, InvalidModel, InvalidRequest, N
 from chalicelib.contract.hotstate import HotState
 from chalicelib.contract.messages import PrepareResult, PrepareStage
 from chalicelib.ports import ObjectStore, Store, UploadPart
-from chalicelib.records import Model, Version, VersionState, activated, routing_record
+from chalicelib.records import Model, Version, VersionState
+from chalicelib.traffic import Traffic
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
@@ -35,13 +36,17 @@ _ABANDONED: Final = "The upload was never completed. Upload the model again."
 
 
 class BeginUpload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the client says of the file it is about to send."""
+    """What the client says of the file it is about to send.
+
+    `activate`: take the traffic over as soon as it is ready and loaded; else it waits for its owner.
+    """
 
     name: str
     bytes: int
     sha256: str
     framework: str = ""
     producer: dict[str, str] = {}
+    activate: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,15 @@ class BegunUpload:
     parts: tuple[UploadPart, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class UploadStatus:
+    """`stage`: where its preparation stands; None when none is under way."""
+
+    model: Model
+    version: Version
+    stage: PrepareStage | None
+
+
 class Uploads:
     """The upload use cases."""
 
@@ -62,12 +76,14 @@ class Uploads:
         store: Store,
         objects: ObjectStore,
         hot: HotState,
+        traffic: Traffic,
         now: Callable[[], datetime],
         new_id: Callable[[], str],
     ) -> None:
         self._store = store
         self._objects = objects
         self._hot = hot
+        self._traffic = traffic
         self._now = now
         self._new_id = new_id
 
@@ -88,9 +104,7 @@ class Uploads:
 
     def complete(self, principal: Principal, model_id: str, number: int) -> Version:
         """Check and keep the stored bytes, and have them prepared. Safe to repeat."""
-        version = self._store.version(principal.tenant, model_id, number)
-        if version is None:
-            raise NotFound("There is no such version.")
+        version = self._found(principal, model_id, number).version
         if version.state is VersionState.UPLOADING:
             self._keep(version)
             self._store.start_preparing(version.id)
@@ -99,34 +113,53 @@ class Uploads:
             self._hot.enqueue(version.job())
         return version
 
+    def status(self, principal: Principal, model_id: str, number: int) -> UploadStatus:
+        """Where a version stands, after whatever could be done for it by now. Raises NotFound."""
+        self._found(principal, model_id, number)
+        self.settle()
+        self._traffic.advance(self._found(principal, model_id, number).model)
+        return self._found(principal, model_id, number)
+
     def settle(self) -> int:
-        """Record what hosts found, activate what became ready. Returns how many results there were."""
+        """Record what hosts found; what is ready asks for the traffic. Returns how many there were."""
         results = self._hot.results(count=_SETTLE_BATCH)
         for entry_id, result in results:
             if result is not None and not result.retry:
                 self._record(result)
             self._hot.drop_result(entry_id, version_id=result.version_id if result else None)
-        self._activate_pending()
+        for version in self._versions_in(VersionState.READY):
+            self._traffic.ask(version)
+            self._store.activation_done(version.id)
         return len(results)
 
     def repair(self) -> None:
         """Ask again for versions whose job was lost, and give up uploads nobody completed."""
-        for version in self._versions_in(VersionState.PREPARING):
+        for version in self._unfinished(VersionState.PREPARING):
             self._hot.enqueue(version.job())
         abandoned = self._now() - timedelta(seconds=limits.UPLOAD_ABANDONED_SECONDS)
-        for version in self._versions_in(VersionState.UPLOADING):
+        for version in self._unfinished(VersionState.UPLOADING):
             if version.created_at < abandoned:
                 self._store.finish_failed(version.id, state=VersionState.UPLOADING, reason=_ABANDONED)
                 self._objects.delete(version.staging_key)
 
-    def stage(self, version: Version) -> PrepareStage | None:
-        """Where the preparation of a version stands; None when none is under way."""
-        if version.state is not VersionState.PREPARING:
-            return None
-        return self._hot.stage(version.id) or PrepareStage.QUEUED
+    def stage(self, model: Model, version: Version) -> PrepareStage | None:
+        if version.state is VersionState.PREPARING:
+            return self._hot.stage(version.id) or PrepareStage.QUEUED
+        return PrepareStage.WARMING if version.becomes_active(model) else None
 
-    def _versions_in(self, state: VersionState) -> tuple[Version, ...]:
-        return tuple(self._store.versions_in(state, activation_pending=True, limit=_SETTLE_BATCH))
+    def _found(self, principal: Principal, model_id: str, number: int) -> UploadStatus:
+        model = self._store.model(principal.tenant, model_id)
+        version = self._store.version(principal.tenant, model_id, number)
+        if model is None or version is None:
+            raise NotFound("There is no such version.")
+        return UploadStatus(model, version, self.stage(model, version))
+
+    def _versions_in(self, state: VersionState, *, activation_pending: bool = True) -> Sequence[Version]:
+        return self._store.versions_in(state, activation_pending=activation_pending, limit=_SETTLE_BATCH)
+
+    def _unfinished(self, state: VersionState) -> tuple[Version, ...]:
+        waiting = self._versions_in(state, activation_pending=False)
+        return (*self._versions_in(state), *waiting)
 
     def _add_version(self, model: Model, request: BeginUpload) -> Version:
         for _ in range(_NUMBER_TRIES):
@@ -135,7 +168,7 @@ class Uploads:
                 id=version_id,
                 model_id=model.id,
                 tenant=model.tenant,
-                number=self._store.last_number(model.tenant, model.id) + 1,
+                number=max(model.numbers_used, self._store.last_number(model.tenant, model.id)) + 1,
                 state=VersionState.UPLOADING,
                 created_at=self._now(),
                 bytes=request.bytes,
@@ -143,6 +176,7 @@ class Uploads:
                 framework=request.framework,
                 staging_key=f"staging/{model.tenant}/{version_id}",
                 object_key=f"models/{model.tenant}/{model.id}/{version_id}/{request.sha256}.onnx",
+                activation_pending=request.activate,
             )
             if self._store.add_version(version):
                 return version
@@ -174,25 +208,6 @@ class Uploads:
             return
         reason = result.reason or "The host gave no reason."
         self._store.finish_failed(result.version_id, state=VersionState.PREPARING, reason=reason)
-
-    def _activate_pending(self) -> None:
-        for version in self._versions_in(VersionState.READY):
-            model = self._store.model(version.tenant, version.model_id)
-            if model is not None and self._take_over(model, version):
-                self._store.activation_done(version.id)
-
-    def _take_over(self, model: Model, version: Version) -> bool:
-        """Point the traffic at this version unless a newer one has it. False: try again later."""
-        if (model.active_version or 0) >= version.number:
-            return True
-        hot = version.hot()
-        if hot is None:
-            return False
-        self._hot.put_version(hot)
-        if not self._store.activate(model, version):
-            return False
-        self._hot.put_model(routing_record(activated(model, version), version))
-        return True
 
 
 def _check(request: BeginUpload) -> None:

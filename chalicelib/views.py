@@ -10,12 +10,13 @@ from chalice.app import Response
 
 from chalicelib.auth import IssuedToken
 from chalicelib.contract import limits
-from chalicelib.contract.messages import PrepareStage, to_plain
+from chalicelib.contract.messages import Counts, PrepareStage, to_plain
 from chalicelib.http import Headers
-from chalicelib.records import Model, Version, VersionState
+from chalicelib.records import Candidate, Model, TrafficChange, Version
 from chalicelib.routing import InferenceAnswer
 from chalicelib.settings import Settings
-from chalicelib.uploads import BegunUpload
+from chalicelib.traffic import Shown
+from chalicelib.uploads import BegunUpload, UploadStatus
 
 
 def inference(answer: InferenceAnswer, request_id: str) -> Response:
@@ -37,7 +38,7 @@ def begun_upload(begun: BegunUpload) -> dict[str, Any]:
     named = {"id": begun.model.id, "name": begun.model.name}
     return {
         "model": {**named, "created": begun.created, "tokens": begun.tokens},
-        "version": version(begun.version, begun.model, stage=None),
+        "version": version(begun.version, begun.model),
         "upload": {
             "expires_in": limits.UPLOAD_URL_SECONDS,
             "parts": [asdict(part) for part in begun.parts],
@@ -55,19 +56,71 @@ def model(shown: Model, settings: Settings) -> dict[str, Any]:
         "id": shown.id,
         "name": shown.name,
         "active": shown.active_version,
+        "previous": shown.previous_version,
+        "activating": shown.activation.version if shown.activation else None,
+        "candidate": _candidate(shown.candidate) if shown.candidate else None,
         "created_at": shown.created_at.isoformat(),
         "url": f"{settings.public_url}/inference",
     }
 
 
-def version(shown: Version, owner: Model, *, stage: PrepareStage | None) -> dict[str, Any]:
+def model_in_full(shown: Shown, settings: Settings) -> dict[str, Any]:
+    """With what was counted of the candidate, which costs a look-up."""
+    return model(shown.model, settings) | {"candidate": _candidate_in_full(shown)}
+
+
+def traffic(shown: Shown) -> dict[str, Any]:
+    return {
+        "active": shown.model.active_version,
+        "previous": shown.model.previous_version,
+        "activating": shown.model.activation.version if shown.model.activation else None,
+        "candidate": _candidate_in_full(shown),
+    }
+
+
+def traffic_history(entries: Sequence[TrafficChange]) -> list[dict[str, Any]]:
+    """The newest first."""
+    return [
+        {
+            "at": entry.at.isoformat(),
+            "by": entry.by,
+            "why": entry.why,
+            "from": to_plain(entry.before),
+            "to": to_plain(entry.after),
+        }
+        for entry in reversed(entries)
+    ]
+
+
+def _candidate(shown: Candidate) -> dict[str, Any]:
+    return {
+        "version": shown.version,
+        "percent": shown.percent,
+        "mirror_percent": shown.mirror_percent,
+        "limits": to_plain(shown.limits),
+    }
+
+
+def _candidate_in_full(shown: Shown) -> dict[str, Any] | None:
+    """`counts`: of the candidate and of the active version beside it; None while they cannot be read."""
+    candidate, seen = shown.model.candidate, shown.counts
+    if candidate is None:
+        return None
+    counted: dict[str, Any] | None = None
+    if seen is not None:
+        ids = {"candidate": candidate.version_id, "active": shown.model.active_version_id or ""}
+        counted = {role: to_plain(seen.get(version_id, Counts())) for role, version_id in ids.items()}
+    return _candidate(candidate) | {"counts": counted}
+
+
+def version(shown: Version, owner: Model, *, stage: PrepareStage | None = None) -> dict[str, Any]:
     return {
         "model_id": shown.model_id,
         "number": shown.number,
         "state": shown.state,
         "stage": stage,
         "active": owner.active_version == shown.number,
-        "activating": shown.state is VersionState.READY and shown.activation_pending,
+        "activating": shown.becomes_active(owner),
         "reason": shown.reason,
         "bytes": shown.bytes,
         "sha256": shown.sha256,
@@ -76,6 +129,10 @@ def version(shown: Version, owner: Model, *, stage: PrepareStage | None) -> dict
         "passport": to_plain(shown.passport) if shown.passport else None,
         "created_at": shown.created_at.isoformat(),
     }
+
+
+def upload_status(status: UploadStatus) -> dict[str, Any]:
+    return version(status.version, status.model, stage=status.stage)
 
 
 def issued_token(issued: IssuedToken) -> dict[str, Any]:
@@ -89,7 +146,7 @@ def issued_token(issued: IssuedToken) -> dict[str, Any]:
     }
 
 
-def limits_published() -> dict[str, Any]:
+def limits_published(settings: Settings) -> dict[str, Any]:
     """What callers and converters need to know."""
     return {
         "body_bytes_max": limits.BODY_BYTES_MAX,
@@ -97,13 +154,36 @@ def limits_published() -> dict[str, Any]:
         "model_bytes_max": limits.MODEL_BYTES_MAX,
         "model_name_length_max": limits.MODEL_NAME_LENGTH_MAX,
         "page_size_max": limits.PAGE_SIZE_MAX,
+        "sticky_key_length_max": limits.STICKY_KEY_LENGTH_MAX,
+        "traffic_history_max": limits.TRAFFIC_HISTORY_MAX,
+        "retention_seconds": settings.retention_seconds,
         "upload_url_seconds": limits.UPLOAD_URL_SECONDS,
-        "onnx": {
-            "opset_min": limits.OPSET_MIN,
-            "opset_max": limits.OPSET_MAX,
-            "ir_version_max": limits.IR_VERSION_MAX,
-            "nodes_max": limits.GRAPH_NODES_MAX,
-            "domains": list(limits.OPERATOR_DOMAINS),
+        "model_file": model_file_limits(),
+    }
+
+
+def model_file_limits() -> dict[str, Any]:
+    """What an ONNX file may be, and what looking at it may take."""
+    opsets = {domain: {"min": low, "max": high} for domain, (low, high) in limits.OPSETS.items()}
+    return {
+        "bytes_max": limits.MODEL_BYTES_MAX,
+        "ir_version": {"min": limits.IR_VERSION_MIN, "max": limits.IR_VERSION_MAX},
+        "opsets": opsets,
+        "operators": {"com.microsoft": sorted(limits.MICROSOFT_OPERATORS)},
+        "nodes_max": limits.GRAPH_NODES_MAX,
+        "subgraph_depth_max": limits.SUBGRAPH_DEPTH_MAX,
+        "weights_max": limits.WEIGHTS_MAX,
+        "inputs_and_outputs_max": limits.TENSORS_MAX,
+        "rank_max": limits.RANK_MAX,
+        "name_length_max": limits.NAME_LENGTH_MAX,
+        "metadata_bytes_max": limits.METADATA_BYTES_MAX,
+        "external_data": False,
+        "local_functions": False,
+        "load_seconds_max": limits.LOAD_SECONDS_MAX,
+        "preparation": {
+            "seconds_max": limits.PREPARE_SECONDS_MAX,
+            "cpu_seconds_max": limits.PREPARE_CPU_SECONDS_MAX,
+            "memory_bytes_max": limits.PREPARE_MEMORY_BYTES_MAX,
         },
     }
 

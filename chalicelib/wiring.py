@@ -19,10 +19,12 @@ from chalicelib.auth import Auth
 from chalicelib.contract import limits
 from chalicelib.contract.hotstate import HotState
 from chalicelib.coordinator.planner import Policy
+from chalicelib.deletion import Deletion
 from chalicelib.models import Models
-from chalicelib.reconciler import Loop, Reconciler
+from chalicelib.reconciler import Loop, Reconciler, UseCases
 from chalicelib.routing import Clocks, Dispatching, Router
 from chalicelib.settings import Settings
+from chalicelib.traffic import Traffic
 from chalicelib.uploads import Uploads
 
 _REDIS_SECONDS_MAX: Final = 1.0
@@ -39,6 +41,8 @@ class ControlPlane:
     auth: Auth
     uploads: Uploads
     models: Models
+    traffic: Traffic
+    deletion: Deletion
     router: Router
     reconciler: Reconciler
 
@@ -55,7 +59,11 @@ def build(environ: Mapping[str, str]) -> ControlPlane:
     store = MongoStore(settings.mongo_url, database=settings.mongo_database)
     hot = HotState.connect(settings.redis_url, timeout_seconds=_REDIS_SECONDS_MAX)
     objects = S3Objects(settings.s3_bucket, endpoint_url=settings.s3_endpoint_url)
-    uploads = Uploads(store=store, objects=objects, hot=hot, now=_now, new_id=new_id)
+    traffic = Traffic(store=store, hot=hot, now=_now, replicas_per_model=limits.REPLICAS_PER_MODEL)
+    uploads = Uploads(store=store, objects=objects, hot=hot, traffic=traffic, now=_now, new_id=new_id)
+    deletion = Deletion(
+        store=store, objects=objects, hot=hot, now=_now, retention_seconds=settings.retention_seconds
+    )
     return ControlPlane(
         settings=settings,
         store=store,
@@ -64,6 +72,8 @@ def build(environ: Mapping[str, str]) -> ControlPlane:
         auth=Auth(store=store, hot=hot, now=_now, new_id=new_id),
         uploads=uploads,
         models=Models(store=store),
+        traffic=traffic,
+        deletion=deletion,
         router=Router(
             store=store,
             hot=hot,
@@ -75,7 +85,7 @@ def build(environ: Mapping[str, str]) -> ControlPlane:
         reconciler=Reconciler(
             store=store,
             hot=hot,
-            uploads=uploads,
+            cases=UseCases(uploads=uploads, traffic=traffic, deletion=deletion),
             policy=Policy(
                 replicas_per_model=limits.REPLICAS_PER_MODEL, host_dead_seconds=limits.HOST_DEAD_SECONDS
             ),

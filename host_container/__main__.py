@@ -1,13 +1,14 @@
 """Starts an inference host, and ends it in order.
 
-Exit codes: 0 after SIGTERM or SIGINT, 78 for unusable settings, 1 for a port or folder that cannot be
-used, or (drained as well) for a run that does not come back.
+Exit codes: 0 after SIGTERM or SIGINT, 78 for unusable settings, 69 where the GPU that is asked for cannot
+be used, 1 for a port or folder that cannot be used, or (drained as well) for a run that does not come back.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import random
 import signal
@@ -29,12 +30,16 @@ from host_container.artifacts import Artifacts, connect
 from host_container.builds import Builds
 from host_container.connections import Front
 from host_container.events import EventLog, LogHandler
+from host_container.examination import ExaminationLimits
+from host_container.fairness import Room, Turns
 from host_container.front import Door
 from host_container.ledger import Ledger
 from host_container.metrics import Gauge, Metrics
 from host_container.notices import Notices
 from host_container.prepare import Bench, Preparer
+from host_container.prepared import LOAD_SECONDS_MIN
 from host_container.presence import Address, Presence
+from host_container.providers import ON_CPU, Execution, Provider, ProviderMissing, choose, look
 from host_container.replicas import Parts, Replicas
 from host_container.router import Clocks, Router
 from host_container.sandbox import SandboxUnavailable, missing_protections
@@ -42,6 +47,7 @@ from host_container.settings import InvalidSettings, Settings
 from host_container.workers import WorkerPolicy, Workers
 
 EX_CONFIG: Final = 78
+EX_NO_PROVIDER: Final = 69
 EX_FAILED: Final = 1
 _STANDARD_OUTPUT: Final = 1
 _HOT_SECONDS_MAX: Final = 1.0
@@ -131,7 +137,9 @@ class Host:
         )
 
 
-def compose(settings: Settings, events: EventLog, loop: asyncio.AbstractEventLoop) -> Host:
+def compose(
+    settings: Settings, events: EventLog, loop: asyncio.AbstractEventLoop, *, execution: Execution = ON_CPU
+) -> Host:
     """The one place where parts meet."""
     clocks = Clocks(monotonic=time.monotonic, unix=time.time)  # noqa: TID251 - passed on from here
     hot = HotState.connect(settings.redis_url, timeout_seconds=_HOT_SECONDS_MAX)
@@ -146,18 +154,25 @@ def compose(settings: Settings, events: EventLog, loop: asyncio.AbstractEventLoo
         folder=settings.cache_dir,
         bytes_max=settings.disk_bytes_max,
         clock=clocks.monotonic,
+        provider=execution.provider,
     )
     try:
         artifacts.open()
     except OSError as error:
         raise CannotStart(f"Cannot use {settings.cache_dir} for model files: {error.strerror}") from error
-    workers = Workers(_worker_policy(settings), events=events, clock=clocks.monotonic)
+    workers = Workers(_worker_policy(settings, execution), events=events, clock=clocks.monotonic)
     ledger = Ledger(settings.isolation)
-    builds = Builds(artifacts, events=events)
+    examination = ExaminationLimits(sandbox_required=settings.sandbox_required)
+    builds = Builds(artifacts, examination, events=events, load_seconds_min=form_load_seconds_min(execution))
     parts = Parts(hot, artifacts, builds, workers, ledger, notices, events, clocks.monotonic)
     replicas = Replicas(parts, bytes_max=settings.memory_bytes_max)
     router = Router(
-        presence=presence, key=settings.dispatch_key, replicas=replicas, workers=workers, clocks=clocks
+        presence=presence,
+        key=settings.dispatch_key,
+        replicas=replicas,
+        workers=workers,
+        turns=Turns(clocks.monotonic),
+        clocks=clocks,
     )
     agent = Agent(
         hot=hot,
@@ -169,7 +184,9 @@ def compose(settings: Settings, events: EventLog, loop: asyncio.AbstractEventLoo
         random=random.Random(),
         clock=clocks.monotonic,
     )
-    bench = Bench(hold=artifacts.held, warm=replicas.warm, bytes_max=settings.memory_bytes_max)
+    bench = Bench(
+        hold=artifacts.held, warm=replicas.warm, bytes_max=settings.memory_bytes_max, limits=examination
+    )
     preparer = Preparer(jobs, settings.host_id, bench=bench, events=events)
     metrics = Metrics(_gauges(router, replicas, artifacts))
     events.observed_by(metrics.observe)
@@ -182,7 +199,8 @@ def compose(settings: Settings, events: EventLog, loop: asyncio.AbstractEventLoo
         new_id=_new_id,
         clock=clocks.monotonic,
     )
-    return Host(settings, presence, router, Front(door), agent, preparer, builds, events)
+    room = Room(caller_bytes_max=limits.CALLER_BODY_BYTES_MAX, bytes_max=limits.HOST_BODY_BYTES_MAX)
+    return Host(settings, presence, router, Front(door, room), agent, preparer, builds, events)
 
 
 def _gauges(router: Router, replicas: Replicas, artifacts: Artifacts) -> tuple[Gauge, ...]:
@@ -210,22 +228,28 @@ def _check_sandbox(settings: Settings, events: EventLog) -> None:
         events.write("sandbox_weak", missing=missing)
 
 
-def _worker_policy(settings: Settings) -> WorkerPolicy:
+def form_load_seconds_min(execution: Execution) -> float:
+    """Forms are made for CPUs: for a GPU, onnxruntime has to optimise the model as it was uploaded."""
+    return LOAD_SECONDS_MIN if execution.provider is Provider.CPU else math.inf
+
+
+def _worker_policy(settings: Settings, execution: Execution) -> WorkerPolicy:
     return WorkerPolicy(
         folder=settings.cache_dir / "workers",
         memory_bytes_max=settings.worker_memory_bytes_max,
         threads=os.cpu_count() or 1,
         sandbox_required=settings.sandbox_required,
+        execution=execution,
     )
 
 
-async def run(settings: Settings, events: EventLog) -> int:
+async def run(settings: Settings, events: EventLog, execution: Execution) -> int:
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_BLOCKING_THREADS, thread_name_prefix="blocking"))
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    return await compose(settings, events, loop).serve(stop)
+    return await compose(settings, events, loop, execution=execution).serve(stop)
 
 
 def main() -> NoReturn:
@@ -236,15 +260,23 @@ def main() -> NoReturn:
         sys.exit(EX_CONFIG)
     events = EventLog(_STANDARD_OUTPUT, clock=time.time)  # noqa: TID251 - passed on from here
     logging.getLogger().addHandler(LogHandler(events))
+    found = look(settings.provider)
     try:
-        uvloop.run(_run_then_exit(settings, events))
+        choice = choose(settings.provider, found)
+    except ProviderMissing as error:
+        print(error, file=sys.stderr)
+        sys.exit(EX_NO_PROVIDER)
+    events.write("provider", chosen=choice.provider, devices=found.devices, note=choice.note)
+    execution = Execution(choice.provider, settings.gpu_memory_bytes_max)
+    try:
+        uvloop.run(_run_then_exit(settings, events, execution))
     except CannotStart as error:
         print(error, file=sys.stderr)
     sys.exit(EX_FAILED)
 
 
-async def _run_then_exit(settings: Settings, events: EventLog) -> None:
-    code = await run(settings, events)
+async def _run_then_exit(settings: Settings, events: EventLog, execution: Execution) -> None:
+    code = await run(settings, events, execution)
     os._exit(code)  # a load or a run that goes on in a thread cannot be stopped otherwise
 
 

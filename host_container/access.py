@@ -6,13 +6,15 @@ hot state is away, what is remembered serves for `OUTAGE_CACHE_SECONDS`; what is
 unavailable, never unauthenticated. Only permissions are remembered: refusals are not,
 so a new token is good at once.
 
-Owned by the event loop; the hot state is asked in threads of its own.
+Owned by the event loop. One thread asks the hot state; whatever is wanted while it asks is its next
+question, so that callers with a thousand tokens that nobody knows cost little more than one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -21,11 +23,13 @@ from chalicelib.contract import limits
 from chalicelib.contract.errors import DependencyFailed, ModelRocketError, Overloaded
 from chalicelib.contract.hotstate import CredentialView
 from chalicelib.contract.inference import NO_MODEL, authorised
-from chalicelib.contract.messages import VersionRecord
+from chalicelib.contract.messages import ModelRecord
 
-_THREADS: Final = 4
+_QUESTION_MAX: Final = 64
+"""Permissions asked for in one round trip."""
 _RETRY_SECONDS: Final = 1.0
 """While the hot state is away it is not asked more often about one permission."""
+_RENEWAL: Final = ""
 
 Key = tuple[str, str]
 """SHA-256 of a credential, and a model's id."""
@@ -34,14 +38,14 @@ Key = tuple[str, str]
 class Credentials(Protocol):
     """What is asked: the hot state."""
 
-    def credential(self, sha256: str, model_id: str) -> CredentialView: ...
+    def credentials(self, wanted: Sequence[Key]) -> list[CredentialView]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Permission:
-    """Times are on the monotonic clock: good until, and to be asked for again from."""
+    """Times are on the monotonic clock: asked, good until, and to be asked for again from."""
 
-    record: VersionRecord
+    model: ModelRecord
     asked: float
     until: float
     renew: float
@@ -54,70 +58,110 @@ class Access:
         self._credentials = credentials
         self._clock = clock
         self._permissions: dict[Key, _Permission] = {}
-        self._asking: dict[Key, asyncio.Task[VersionRecord]] = {}
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="access")
+        self._asking: dict[Key, asyncio.Future[ModelRecord]] = {}
+        self._askers: Counter[str] = Counter()
+        self._wanted: list[Key] = []
+        self._task: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="access")
 
-    def known(self, sha256: str, model_id: str) -> VersionRecord | None:
-        """The version to run, if that was found out just now. Costs one look into a dictionary."""
+    def known(self, sha256: str, model_id: str) -> ModelRecord | None:
+        """The model, which has an active version, if that was found out just now."""
         key = (sha256, model_id)
         permission = self._permissions.get(key)
         if permission is None:
             return None
         now = self._clock()
         if now >= permission.renew and key not in self._asking:
-            self._start(key)
-        return permission.record if now < permission.until else None
+            self._ask(key, _RENEWAL)
+        return permission.model if now < permission.until else None
 
-    async def find(self, sha256: str, model_id: str) -> VersionRecord:
-        """The version to run; one look-up however many wait for it.
+    async def find(self, sha256: str, model_id: str, *, caller: str) -> ModelRecord:
+        """The model, with an active version; one look-up however many wait for it.
 
         Raises Unauthenticated, NotFound, PermissionDenied, Conflict; Overloaded and
         DependencyFailed where that cannot be found out.
         """
         key = (sha256, model_id)
-        task = self._asking.get(key)
-        if task is None:
-            if len(self._asking) >= limits.LOOKUPS_MAX:
+        asked = self._asking.get(key)
+        if asked is None:
+            if self._askers[caller] >= limits.CALLER_LOOKUPS_MAX or len(self._asking) >= limits.LOOKUPS_MAX:
                 raise Overloaded("This host checks more tokens than it can at once. Try again shortly.")
-            task = self._start(key)
-        return await asyncio.shield(task)
+            asked = self._ask(key, caller)
+        return await asyncio.shield(asked)
 
     def close(self) -> None:
-        for task in self._asking.values():
-            task.cancel()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._task is not None:
+            self._task.cancel()
+        for asked in self._asking.values():
+            asked.cancel()
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _start(self, key: Key) -> asyncio.Task[VersionRecord]:
-        task = self._asking[key] = asyncio.get_running_loop().create_task(self._ask(key))
-        task.add_done_callback(_retrieved)
-        return task
+    def _ask(self, key: Key, caller: str) -> asyncio.Future[ModelRecord]:
+        loop = asyncio.get_running_loop()
+        asked = self._asking[key] = loop.create_future()
+        asked.add_done_callback(_retrieved)
+        asked.add_done_callback(lambda _: self._askers.subtract((caller,)))
+        self._askers[caller] += 1
+        self._wanted.append(key)
+        if self._task is None or self._task.done():
+            self._task = loop.create_task(self._look_up())
+        return asked
 
-    async def _ask(self, key: Key) -> VersionRecord:
-        asked, loop = self._clock(), asyncio.get_running_loop()
+    async def _look_up(self) -> None:
+        """Question after question, until nothing is wanted any more."""
+        while self._wanted:
+            question, self._wanted = self._wanted[:_QUESTION_MAX], self._wanted[_QUESTION_MAX:]
+            began = self._clock()
+            try:
+                views = await self._views(question)
+                for key, view in zip(question, views, strict=True):
+                    self._settle(key, view, began)
+            finally:
+                for key in question:
+                    if key in self._asking:  # a defect of ours must not keep it from being asked again
+                        _reject(self._asking.pop(key), _unknown())
+        self._askers += Counter()  # drops those that count nothing
+
+    def _settle(self, key: Key, view: CredentialView | None, began: float) -> None:
         try:
-            view = await loop.run_in_executor(self._threads, self._credentials.credential, *key)
-            record = _permitted(view, model_id=key[1])
+            model = self._settled(key, view, began)
+        except ModelRocketError as error:
+            _reject(self._asking.pop(key), error)
+        else:
+            _resolve(self._asking.pop(key), model)
+
+    async def _views(self, question: Sequence[Key]) -> Sequence[CredentialView | None]:
+        """None for all while the hot state is away."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._thread, self._credentials.credentials, question)
+        except DependencyFailed:
+            return [None] * len(question)
+
+    def _settled(self, key: Key, view: CredentialView | None, began: float) -> ModelRecord:
+        if view is None:
+            return self._extended(key)
+        try:
+            model = _permitted(view, model_id=key[1])
         except DependencyFailed:
             return self._extended(key)
         except ModelRocketError:
             self._permissions.pop(key, None)
             raise
-        finally:
-            del self._asking[key]
-        until = asked + limits.TOKEN_CACHE_SECONDS
-        self._remember(key, _Permission(record, asked, until, asked + limits.TOKEN_CACHE_SECONDS / 2))
-        return record
+        until = began + limits.TOKEN_CACHE_SECONDS
+        self._remember(key, _Permission(model, began, until, began + limits.TOKEN_CACHE_SECONDS / 2))
+        return model
 
-    def _extended(self, key: Key) -> VersionRecord:
+    def _extended(self, key: Key) -> ModelRecord:
         """What is remembered, a little longer, while nobody can be asked. Raises DependencyFailed."""
         known, now = self._permissions.get(key), self._clock()
         if known is None or now >= known.asked + limits.OUTAGE_CACHE_SECONDS:
             self._permissions.pop(key, None)
-            raise DependencyFailed("This token cannot be checked right now. Try again shortly.")
+            raise _unknown()
         renew = now + _RETRY_SECONDS
         until = min(renew + limits.TOKEN_CACHE_SECONDS, known.asked + limits.OUTAGE_CACHE_SECONDS)
-        self._permissions[key] = _Permission(known.record, known.asked, until, renew)
-        return known.record
+        self._permissions[key] = _Permission(known.model, known.asked, until, renew)
+        return known.model
 
     def _remember(self, key: Key, permission: _Permission) -> None:
         """What is in use is renewed and so moves to the end; the front is what nobody uses."""
@@ -127,7 +171,7 @@ class Access:
             del self._permissions[next(iter(self._permissions))]
 
 
-def _permitted(view: CredentialView, *, model_id: str) -> VersionRecord:
+def _permitted(view: CredentialView, *, model_id: str) -> ModelRecord:
     """What is missing exists nowhere only if all there is has been written since the last flush."""
     complete = view.token is not None and (view.model is not None or model_id == NO_MODEL)
     if not complete and not view.projected:
@@ -135,7 +179,21 @@ def _permitted(view: CredentialView, *, model_id: str) -> VersionRecord:
     return authorised(view.token, view.model)
 
 
-def _retrieved(task: asyncio.Task[VersionRecord]) -> None:
+def _unknown() -> DependencyFailed:
+    return DependencyFailed("This token cannot be checked right now. Try again shortly.")
+
+
+def _resolve(asked: asyncio.Future[ModelRecord], model: ModelRecord) -> None:
+    if not asked.done():
+        asked.set_result(model)
+
+
+def _reject(asked: asyncio.Future[ModelRecord], error: ModelRocketError) -> None:
+    if not asked.done():
+        asked.set_exception(error)
+
+
+def _retrieved(asked: asyncio.Future[ModelRecord]) -> None:
     """A renewal may fail with nobody waiting for it."""
-    if not task.cancelled():
-        task.exception()
+    if not asked.cancelled():
+        asked.exception()

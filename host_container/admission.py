@@ -6,9 +6,25 @@ from dataclasses import dataclass
 
 from chalicelib.contract import limits
 from chalicelib.contract.errors import NotMe, Unauthenticated
-from chalicelib.contract.messages import VersionRecord
-from chalicelib.contract.tokens import read_ticket
+from chalicelib.contract.messages import CandidateRecord, VersionRecord
+from chalicelib.contract.tokens import Ticket, read_ticket
 from host_container.failures import too_late
+
+
+@dataclass(frozen=True, slots=True)
+class OnTrial:
+    """The trial this request is counted under, and the version that is to run it too, if one is.
+
+    The outputs of both are compared, floating-point ones with this tolerance (see `Guard`).
+    """
+
+    number: int
+    mirror_version_id: str
+    drift_tolerance: float
+
+    @classmethod
+    def of(cls, candidate: CandidateRecord, *, mirror: VersionRecord | None) -> OnTrial:
+        return cls(candidate.trial, mirror.version_id if mirror else "", candidate.drift_tolerance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +36,7 @@ class Admitted:
     version_id: str
     seconds_left: float
     record: VersionRecord | None = None
+    on_trial: OnTrial | None = None
 
 
 def admit(header: bytes, *, key: bytes, boot_id: str, unix: float) -> Admitted:
@@ -38,4 +55,10 @@ def admit(header: bytes, *, key: bytes, boot_id: str, unix: float) -> Admitted:
     if left <= 0:
         raise too_late()
     left = min(left, limits.DEADLINE_SECONDS_DEFAULT)
-    return Admitted(ticket.request_id, ticket.tenant, ticket.version_id, left)
+    return Admitted(ticket.request_id, ticket.tenant, ticket.version_id, left, on_trial=_on_trial(ticket))
+
+
+def _on_trial(ticket: Ticket) -> OnTrial | None:
+    if not ticket.trial:
+        return None
+    return OnTrial(ticket.trial, ticket.mirror_version_id, ticket.drift_tolerance)

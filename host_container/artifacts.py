@@ -28,6 +28,7 @@ from chalicelib.contract.errors import DependencyFailed, NoCapacity
 from host_container import prepared
 from host_container.cache import Cache, Item, Refused
 from host_container.prepared import Built, ModelFiles
+from host_container.providers import Provider
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -86,13 +87,21 @@ class Artifacts:
     """The disk tier: files within a budget, the least valuable deleted first."""
 
     def __init__(
-        self, store: S3Client, *, bucket: str, folder: Path, bytes_max: int, clock: Callable[[], float]
+        self,
+        store: S3Client,
+        *,
+        bucket: str,
+        folder: Path,
+        bytes_max: int,
+        clock: Callable[[], float],
+        provider: Provider = Provider.CPU,
     ) -> None:
         self._store = store
         self._bucket = bucket
         self._files = folder / "versions"
         self._incoming = folder / "incoming"
         self._clock = clock
+        self._form = prepared.form(provider)
         self._lock = threading.Lock()
         self._cache = Cache(bytes_max)
         self._verified: set[str] = set()
@@ -125,7 +134,7 @@ class Artifacts:
     @contextmanager
     def held_to_load(self, artifact: Artifact) -> Iterator[ModelFiles]:
         """The prepared form for this machine where there is one, else what `held` gives."""
-        key = _form_key(artifact)
+        key = self._form_key(artifact)
         with self._fetching[hash(key) % _LOCKS]:
             there = self._pin_verified(key, prepared.intact)
         files = prepared.read(self._files / key) if there else None
@@ -152,7 +161,7 @@ class Artifacts:
     def keep_prepared(self, artifact: Artifact, folder: Path, built: Built) -> None:
         """Take over a form from a workspace. Raises ValueError for a folder that holds anything else,
         NoCapacity, OSError."""
-        key, size = _form_key(artifact), prepared.seal(folder, built)
+        key, size = self._form_key(artifact), prepared.seal(folder, built)
         with self._fetching[hash(key) % _LOCKS]:
             if key in self._cache:
                 return
@@ -166,7 +175,7 @@ class Artifacts:
 
     def drop_prepared(self, artifact: Artifact) -> None:
         """It does not load after all. One that others hold stays, for them to find out."""
-        key = _form_key(artifact)
+        key = self._form_key(artifact)
         with self._fetching[hash(key) % _LOCKS]:
             with self._lock:
                 if key not in self._cache or self._cache.pinned(key):
@@ -178,9 +187,12 @@ class Artifacts:
     def bytes_used(self) -> int:
         return self._cache.bytes_used
 
+    def _form_key(self, artifact: Artifact) -> str:
+        return f"{_key(artifact).removesuffix(_SUFFIX)}.{self._form}"
+
     def _adopt(self, path: Path) -> None:
         key = str(path.relative_to(self._files))
-        ours = path.name.endswith(prepared.form() if path.is_dir() else _SUFFIX)
+        ours = path.name.endswith(self._form if path.is_dir() else _SUFFIX)
         item = _item(key, prepared.size(path) if path.is_dir() else path.stat().st_size)
         if not ours or not self._cache.reserve_free(item, now=self._clock()):
             self._delete(key)
@@ -299,10 +311,6 @@ def _key(artifact: Artifact) -> str:
     if not all(_SAFE.fullmatch(part) for part in parts):
         raise ArtifactMissing("The model's record is damaged.")
     return "/".join(parts) + _SUFFIX
-
-
-def _form_key(artifact: Artifact) -> str:
-    return f"{_key(artifact).removesuffix(_SUFFIX)}.{prepared.form()}"
 
 
 def _sha256(path: Path) -> str:

@@ -1,9 +1,9 @@
 """Makes the prepared form of one model, in a process that may be killed, and shows that it answers the same.
 
 Run as `python -m host_container.builder` with one JSON line (`BuildOrder`) on
-standard input; answers with one (`Built`). It writes into one folder, no file larger
-than a limit. Whatever goes wrong here costs speed only: the file as it was uploaded
-is served then.
+standard input; answers with one (`Built`). It closes itself in first, and can then read
+the model and write into one folder, no file larger than a limit. Whatever goes wrong
+here costs speed only: the file as it was uploaded is served then.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import numpy.random
 
 from chalicelib.contract.errors import InferenceFailed, ModelRocketError
 from chalicelib.contract.messages import TensorSignature
-from host_container import prepared
+from host_container import onnxfile, prepared
 from host_container.certificate import ABSOLUTE, RELATIVE, Feeds, certify
-from host_container.examine import Lines, first_run, limit_process, private_output, sizes, timed
+from host_container.examine import Lines, close_in, first_run, private_output, sizes, timed
 from host_container.orders import BuildOrder
 from host_container.prepared import Built
 from host_container.session import Session, load, load_bytes, load_mapped, load_prepacked, optimise
@@ -74,9 +74,7 @@ def _originals(path: Path) -> tuple[list[Feeds], list[Outputs | None], float]:
     Nothing of the session is left: it may be as large as the form's. onnxruntime's own start is not the
     model's time.
     """
-    from host_container.onnxfile import identity  # the host reads what we say, and needs no onnx
-
-    load_bytes(identity())
+    load_bytes(onnxfile.identity())
     session, seconds = _timed_load(load, path)
     trials = _trials(session)
     return trials, [_answer(session, feeds) for feeds in trials], seconds
@@ -90,9 +88,7 @@ def _timed_load(load_one: Callable[[Path], Session], path: Path) -> tuple[Sessio
 
 def _check_locations(graph: Path) -> None:
     """Its weights are in our file and nowhere else, and there are some."""
-    from host_container.onnxfile import external_locations  # as above
-
-    locations = external_locations(graph)
+    locations = onnxfile.external_locations(graph)
     if not locations:
         raise Unfit("none of its weights is large enough to be mapped")
     if locations != {prepared.WEIGHTS}:
@@ -168,7 +164,8 @@ def main() -> None:
     lines = Lines(private_output())
     asked = msgspec.json.decode(sys.stdin.buffer.readline(), type=BuildOrder)
     os.nice(_NICE)
-    limit_process(asked.order)
+    keep = frozenset({lines.stream.fileno(), 2})
+    close_in(asked.order, keep_open=keep, writable=Path(asked.folder))
     lines.send(_built(asked))
     os._exit(0)  # nothing of the model's gets to run at exit
 

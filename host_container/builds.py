@@ -29,9 +29,18 @@ _GROWTH_MAX: Final = 2
 class Builds:
     """What is to be made. `close` ends what goes on."""
 
-    def __init__(self, artifacts: Artifacts, *, events: EventLog) -> None:
+    def __init__(
+        self,
+        artifacts: Artifacts,
+        bounds: ExaminationLimits,
+        *,
+        events: EventLog,
+        load_seconds_min: float = LOAD_SECONDS_MIN,
+    ) -> None:
         self._artifacts = artifacts
+        self._bounds = bounds
         self._events = events
+        self._load_seconds_min = load_seconds_min
         self._waiting: OrderedDict[str, VersionRecord] = OrderedDict()
         self._refused: OrderedDict[str, None] = OrderedDict()
         self._working: asyncio.Task[None] | None = None
@@ -39,7 +48,7 @@ class Builds:
     def loaded_plainly(self, record: VersionRecord, *, load_seconds: float) -> None:
         """A version was loaded from the uploaded file: make its form, if that pays."""
         version_id = record.version_id
-        if load_seconds < LOAD_SECONDS_MIN or version_id in self._refused:
+        if load_seconds < self._load_seconds_min or version_id in self._refused:
             return
         if len(self._waiting) < _WAITING_MAX:
             self._waiting.setdefault(version_id, record)
@@ -76,7 +85,7 @@ class Builds:
         with ExitStack() as held:
             path = await asyncio.to_thread(held.enter_context, self._artifacts.held(record))
             folder = held.enter_context(self._artifacts.workspace())
-            built = await run_build(path, folder, ExaminationLimits(), bytes_max=bytes_max)
+            built = await run_build(path, folder, self._bounds, bytes_max=bytes_max)
             if built.reason is None:
                 await asyncio.to_thread(self._artifacts.keep_prepared, record, folder, built)
         return built

@@ -19,9 +19,11 @@ from typing import Final
 import msgspec
 
 from chalicelib.contract import limits
+from chalicelib.contract.errors import Unavailable
+from chalicelib.contract.findings import Refusal
 from chalicelib.contract.messages import PrepareStage, decode, encode
 from host_container.events import EventLog
-from host_container.orders import BuildOrder, Order, Report, out_of_memory
+from host_container.orders import NOT_CLOSED_IN, BuildOrder, Order, Report, out_of_memory
 from host_container.prepared import Built
 
 _EXAMINE: Final = "host_container.examine"
@@ -37,11 +39,12 @@ _DOING: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ExaminationLimits:
-    """What one examination may take."""
+    """What one examination may take; `sandbox_required` as for workers."""
 
     seconds_max: float = limits.PREPARE_SECONDS_MAX
     cpu_seconds_max: int = limits.PREPARE_CPU_SECONDS_MAX
     memory_bytes_max: int = limits.PREPARE_MEMORY_BYTES_MAX
+    sandbox_required: bool = True
 
 
 class ExaminationLost(Exception):
@@ -59,22 +62,25 @@ async def run_examination(
     entered: Callable[[PrepareStage], None],
     events: EventLog,
 ) -> Report:
-    """The verdict on one file; a process that exceeds its limits or crashes is a verdict too."""
+    """The verdict on one file; a process that exceeds its limits or crashes is a verdict too.
+
+    Raises ExaminationLost, and Unavailable when the process could not begin.
+    """
     process = await _start(_EXAMINE, cwd=path.parent)
     watch = _Watch(process, entered)
     try:
         async with asyncio.timeout(bounds.seconds_max):
             report = await watch.verdict(encode(_order(path, bounds)) + b"\n")
     except TimeoutError:
-        return Report(reason=f"Stopped after {bounds.seconds_max:.0f} s while {watch.doing}.")
+        reason = f"Stopped after {bounds.seconds_max:.0f} s while {watch.doing}."
+        return Report(reason=reason, refusal=Refusal.WALL_TIME)
     finally:
         _kill_group(process)
         status = await process.wait()
         errors = await watch.errors()
-    if report is not None:
-        return report
-    events.write("examination_ended", status=status, stage=watch.stage, errors=errors)
-    return Report(reason=_obituary(-status, watch.doing, bounds))
+    if report is None or report.refusal is Refusal.UNEXPLAINED:
+        events.write("examination_ended", status=status, stage=watch.stage, errors=errors)
+    return _told(report) if report is not None else _obituary(-status, watch.doing, bounds)
 
 
 async def run_build(path: Path, folder: Path, bounds: ExaminationLimits, *, bytes_max: int) -> Built:
@@ -163,7 +169,13 @@ def _environment() -> Mapping[str, str]:
 
 
 def _order(path: Path, bounds: ExaminationLimits) -> Order:
-    return Order(str(path.absolute()), os.getpid(), bounds.cpu_seconds_max, bounds.memory_bytes_max)
+    return Order(
+        str(path.absolute()),
+        os.getpid(),
+        bounds.cpu_seconds_max,
+        bounds.memory_bytes_max,
+        sandbox_required=bounds.sandbox_required,
+    )
 
 
 def _kill_group(process: asyncio.subprocess.Process) -> None:
@@ -180,12 +192,27 @@ async def _tail(stream: asyncio.StreamReader | None) -> bytes:
     return tail
 
 
-def _obituary(number: int, doing: str, bounds: ExaminationLimits) -> str:
-    """Why there is no verdict. Raises ExaminationLost when the model did not do it."""
+def _told(report: Report) -> Report:
+    """As its owner may read it: names in the file, and so the file's author, choose some of the words."""
+    if report.reason is None:
+        return report
+    reason = " ".join("".join(sign if sign.isprintable() else " " for sign in report.reason).split())
+    if len(reason) > limits.REASON_LENGTH_MAX:
+        reason = reason[: limits.REASON_LENGTH_MAX - 1] + "…"
+    return Report(reason=reason, refusal=report.refusal or Refusal.UNEXPLAINED)
+
+
+def _obituary(number: int, doing: str, bounds: ExaminationLimits) -> Report:
+    """Why there is no verdict. Raises ExaminationLost or Unavailable when the model did not do it."""
     if number == signal.SIGXCPU:
-        return f"Stopped after {bounds.cpu_seconds_max} s of CPU time while {doing}."
+        reason = f"Stopped after {bounds.cpu_seconds_max} s of CPU time while {doing}."
+        return Report(reason=reason, refusal=Refusal.CPU_TIME)
     if number == signal.SIGABRT:
-        return f"It ended the process while {doing}. {out_of_memory(bounds.memory_bytes_max)}"
+        reason = f"It ended the process while {doing}. {out_of_memory(bounds.memory_bytes_max)}"
+        return Report(reason=reason, refusal=Refusal.MEMORY)
     if number > 0 and number != signal.SIGKILL:
-        return f"It crashed the process ({signal.Signals(number).name}) while {doing}."
+        reason = f"It crashed the process ({signal.Signals(number).name}) while {doing}."
+        return Report(reason=reason, refusal=Refusal.CRASH)
+    if number == -NOT_CLOSED_IN:
+        raise Unavailable("This host cannot close in the process that examines models.")
     raise ExaminationLost(doing)

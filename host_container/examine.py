@@ -1,39 +1,52 @@
 """Looks at one model file that nobody has looked at before, in a process that may be killed.
 
 Run as `python -m host_container.examine` with one JSON line (`Order`) on standard
-input; answers with JSON lines (`Report`): one per stage, then the signature and
-what was measured, or a reason why the file cannot be served. It limits its own
-CPU time and memory before it reads the file; whoever started it watches the clock.
+input; answers with JSON lines (`Report`): one per stage, then the signature, what
+was found and what was measured, or a reason why the file cannot be served. Before
+it reads the file it limits its own CPU time and memory and closes itself in, so that
+it can read that file and do nothing else; whoever started it watches the clock.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
-import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import IO, Final
 
+import ml_dtypes  # noqa: F401 - what is needed must be there before the process is closed in
 import msgspec
 import numpy as np
 
 from chalicelib.contract import limits
 from chalicelib.contract.errors import InferenceFailed, InvalidModel
+from chalicelib.contract.findings import Refusal
 from chalicelib.contract.messages import Passport, PrepareStage, Signature, TensorSignature, encode
-from host_container.orders import Order, Report, out_of_memory
+from host_container import onnxfile
+from host_container.firewall import Refused
+from host_container.orders import NOT_CLOSED_IN, Order, Report, out_of_memory
+from host_container.sandbox import Enclosure, enclose
 from host_container.session import Dimension, Session, load, load_bytes, return_freed_memory
 from modelrocket.tensors import Array, numpy_dtype
 
-_PR_SET_PDEATHSIG: Final = 1
 _CPU_GRACE_SECONDS: Final = 5
 _FREE_SIZES: Final = (1, 8, 32, 224)
 """Tried in turn for dimensions of any size (but the first): a convolution may refuse a 1 x 1 image."""
 _TIMED_RUNS: Final = 3
+_GENERATED_BYTES_MAX: Final = 256 * limits.MIB
+_PAGE_BYTES: Final = resource.getpagesize()
+_STATM_BYTES: Final = 128
+_REFUSALS: Final = {
+    PrepareStage.LOADING: Refusal.DOES_NOT_LOAD,
+    PrepareStage.MEASURING: Refusal.DOES_NOT_RUN,
+}
+"""Of what onnxruntime says no to."""
 _OUT_OF_MEMORY: Final = ("bad_alloc", "Failed to allocate memory", "std::length_error", "out of memory")
 
 
@@ -46,26 +59,27 @@ class Trial:
     free: int
 
 
-def examine(path: Path, *, entered: Callable[[PrepareStage], None]) -> tuple[Signature, Passport]:
-    """Signature and measurements of a servable file. Raises InvalidModel with a reason."""
-    from host_container import onnxfile  # not above: the host itself, which reads our Reports, needs no onnx
-
+def examine(
+    path: Path, *, entered: Callable[[PrepareStage], None], resident_bytes: Callable[[], int]
+) -> Report:
+    """What a servable file is and takes. Raises InvalidModel with a reason."""
     entered(PrepareStage.VALIDATING)
-    onnxfile.check(path)
+    findings = onnxfile.check(path)
     load_bytes(onnxfile.identity()).run({"x": np.zeros(1, np.float32)})  # its own memory is not the model's
     return_freed_memory()
     entered(PrepareStage.LOADING)
-    resident = _resident_bytes()
+    resident = resident_bytes()
     session, load_seconds = _load(path)
     entered(PrepareStage.MEASURING)
     trial = first_run(session)
     run_seconds = min(timed(session, trial.inputs) for _ in range(_TIMED_RUNS))
     _run_two_rows(session, trial)
     return_freed_memory()
-    memory = max(path.stat().st_size, _resident_bytes() - resident)
+    memory = max(findings.bytes, resident_bytes() - resident)
     outputs = tuple(_with_rank(output, trial.outputs[output.name]) for output in session.signature.outputs)
     signature = Signature(inputs=session.signature.inputs, outputs=outputs)
-    return signature, Passport(round(load_seconds * 1000, 3), round(run_seconds * 1000, 4), memory)
+    passport = Passport(round(load_seconds * 1000, 3), round(run_seconds * 1000, 4), memory)
+    return Report(signature=signature, passport=passport, findings=findings)
 
 
 def _load(path: Path) -> tuple[Session, float]:
@@ -73,9 +87,10 @@ def _load(path: Path) -> tuple[Session, float]:
     session = load(path)
     seconds = time.perf_counter() - started
     if seconds > limits.LOAD_SECONDS_MAX:
-        raise InvalidModel(
+        raise Refused(
+            Refusal.SLOW_TO_LOAD,
             f"It takes {seconds:.0f} s to load; {limits.LOAD_SECONDS_MAX:.0f} s are allowed. "
-            "Simplify the model before uploading it (constant folding, for example)."
+            "Simplify the model before uploading it (constant folding, for example).",
         )
     return session, seconds
 
@@ -85,7 +100,10 @@ def first_run(session: Session) -> Trial:
     dimensions = session.dimensions()
     failures: list[InferenceFailed] = []
     for free in _FREE_SIZES:
-        inputs = _generated(session.signature, sizes(dimensions, rows=1, free=free))
+        chosen = sizes(dimensions, rows=1, free=free)
+        if failures and _bytes(session.signature, chosen) > _GENERATED_BYTES_MAX:
+            break
+        inputs = _generated(session.signature, chosen)
         try:
             return Trial(inputs, session.run(inputs), free)
         except InferenceFailed as error:
@@ -130,6 +148,10 @@ def _generated(signature: Signature, sizes: Mapping[str, tuple[int, ...]]) -> di
     return {given.name: _zeros(given.dtype, sizes[given.name]) for given in signature.inputs}
 
 
+def _bytes(signature: Signature, sizes: Mapping[str, tuple[int, ...]]) -> int:
+    return sum(prod(sizes[given.name]) * numpy_dtype(given.dtype).itemsize for given in signature.inputs)
+
+
 def _zeros(dtype: str, shape: tuple[int, ...]) -> Array:
     return np.full(shape, "", dtype=object) if dtype == "string" else np.zeros(shape, numpy_dtype(dtype))
 
@@ -147,14 +169,6 @@ def _with_rank(output: TensorSignature, array: Array) -> TensorSignature:
     return TensorSignature(output.name, output.dtype, (None,) * array.ndim)
 
 
-def _resident_bytes() -> int:
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * resource.getpagesize()
-    except OSError:  # not Linux: the peak is the nearest there is, in bytes on macOS
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
 # The process around it.
 
 
@@ -169,37 +183,75 @@ class Lines:
         self.stream.flush()
 
 
-def limit_process(order: Order) -> None:
-    """From here on the kernel ends us when we use too much, or when our parent is gone."""
+def close_in(order: Order, *, keep_open: frozenset[int], writable: Path | None = None) -> None:
+    """From here on the kernel ends us when we use too much, and lets us read the model and no more.
+
+    Where that cannot be had, nothing may be examined: the process ends at once, with `NOT_CLOSED_IN`.
+    """
     cpu = order.cpu_seconds_max
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + _CPU_GRACE_SECONDS))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (order.file_bytes_max, order.file_bytes_max))
-    if sys.platform == "linux":  # macOS does not keep RLIMIT_AS
+    enclosure = Enclosure(
+        readable=(),
+        readable_files=(Path(order.path),),
+        writable=writable,
+        file_bytes_max=order.file_bytes_max,
+        keep_open=keep_open,
+        parent=order.parent_pid,
+        required=order.sandbox_required,
+    )
+    try:
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + _CPU_GRACE_SECONDS))
         resource.setrlimit(resource.RLIMIT_AS, (order.memory_bytes_max, order.memory_bytes_max))
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != order.parent_pid:
-        os._exit(1)
+        enclose(enclosure)
+    except (OSError, RuntimeError, ValueError):
+        traceback.print_exc()
+        os._exit(NOT_CLOSED_IN)
 
 
 def main() -> None:
     lines = Lines(private_output())
     order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
-    limit_process(order)
-    lines.send(_report(order, lines))
+    statm = os.open("/proc/self/statm", os.O_RDONLY)
+    close_in(order, keep_open=frozenset({lines.stream.fileno(), statm, 2}))
+    lines.send(_Examination(order, lines, statm).report())
     os._exit(0)  # nothing of the model's gets to run at exit
 
 
-def _report(order: Order, lines: Lines) -> Report:
-    try:
-        signature, passport = examine(Path(order.path), entered=lambda stage: lines.send(Report(stage=stage)))
-    except MemoryError:
-        return Report(reason=out_of_memory(order.memory_bytes_max))
-    except InvalidModel as error:
-        if any(mark in error.message for mark in _OUT_OF_MEMORY):
-            return Report(reason=out_of_memory(order.memory_bytes_max))
-        return Report(reason=error.message)
-    return Report(signature=signature, passport=passport)
+class _Examination:
+    """From the order to the last report."""
+
+    def __init__(self, order: Order, lines: Lines, statm: int) -> None:
+        self._order = order
+        self._lines = lines
+        self._statm = statm
+        self._stage = PrepareStage.VALIDATING
+
+    def report(self) -> Report:
+        try:
+            return examine(Path(self._order.path), entered=self._entered, resident_bytes=self._resident_bytes)
+        except MemoryError:
+            return self._out_of_memory()
+        except Refused as error:
+            return Report(reason=error.message, refusal=error.refusal)
+        except InvalidModel as error:
+            if any(mark in error.message for mark in _OUT_OF_MEMORY):
+                return self._out_of_memory()
+            return Report(reason=error.message, refusal=_REFUSALS[self._stage])
+        except Exception:  # a mistake of ours that this file has found: told from what the host does wrong
+            traceback.print_exc()
+            reason = (
+                "It cannot be examined: this platform does not understand something in it. Export it again."
+            )
+            return Report(reason=reason, refusal=Refusal.UNEXPLAINED)
+
+    def _entered(self, stage: PrepareStage) -> None:
+        self._stage = stage
+        self._lines.send(Report(stage=stage))
+
+    def _resident_bytes(self) -> int:
+        return int(os.pread(self._statm, _STATM_BYTES, 0).split()[1]) * _PAGE_BYTES
+
+    def _out_of_memory(self) -> Report:
+        return Report(reason=out_of_memory(self._order.memory_bytes_max), refusal=Refusal.MEMORY)
 
 
 def private_output() -> IO[bytes]:

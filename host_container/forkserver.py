@@ -2,7 +2,8 @@
 
 Importing takes most of a second and tens of megabytes; forking shares both. The
 front asks over a socket pair, one message a worker, and hears of every worker
-that ends. The server itself runs no model and opens no file of a tenant.
+that ends. The server itself runs no model and opens no file of a tenant. It maps the code of a GPU's
+libraries where there is one, and never initialises CUDA: workers would not survive that.
 
     asks   {"worker", "folder", "memory_bytes_max", "threads"} with the worker's ends of its socket and page
     hears  {"worker", "pid"} with a pidfd · {"worker", "ended": wait status}
@@ -25,11 +26,15 @@ import msgspec
 
 from host_container.beacon import Beacon
 from host_container.frames import Ended, Spawned, SpawnOrder
+from host_container.gpu import preload
+from host_container.providers import Provider, reach
 from host_container.sandbox import Enclosure, enclose
 from host_container.worker import Worker, World
 
 _MESSAGE_BYTES_MAX: Final = 1 << 16
 _DESCRIPTORS: Final = 2
+_FILES_MAX: Final = {Provider.CPU: 64, Provider.CUDA: 1024, Provider.TENSORRT: 1024}
+"""CUDA opens its devices many times over."""
 
 
 def serve(control: socket.socket) -> None:
@@ -54,6 +59,7 @@ def _serve_one(control: socket.socket, workers: dict[int, int]) -> bool:
     if not message:
         return False
     order = msgspec.json.decode(message, type=SpawnOrder)
+    preload(order.execution.provider)
     server = os.getpid()
     pid = os.fork()
     if pid == 0:
@@ -86,19 +92,27 @@ def _be_worker(order: SpawnOrder, server: int, connection: int, page: int) -> No
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         beacon = Beacon(page)
         memory = os.open("/proc/self/statm", os.O_RDONLY)
-        folder = Path(order.folder)
+        folder, reached = Path(order.folder), reach(order.execution)
         enclose(
             Enclosure(
-                readable=(folder,),
+                readable=(folder, *reached.folders),
+                readable_files=reached.files,
+                devices=reached.devices,
                 keep_open=frozenset({connection, memory, 2}),
                 memory_bytes_max=order.memory_bytes_max,
+                files_max=_FILES_MAX[order.execution.provider],
                 parent=server,
                 required=order.sandbox_required,
             )
         )
         with socket.socket(fileno=connection) as end:
             world = World(
-                folder=folder, beacon=beacon, threads=order.threads, memory=memory, now=time.monotonic
+                folder=folder,
+                beacon=beacon,
+                threads=order.threads,
+                memory=memory,
+                now=time.monotonic,
+                execution=order.execution,
             )
             Worker(end, world).serve()
         code = 0

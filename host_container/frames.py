@@ -9,8 +9,12 @@ carries many requests.
     LOAD    slot, LoadOrder as JSON        LOADED  slot, LoadReport as JSON
     PREPACK slot, LoadOrder as JSON        FAILED  slot, Failure as JSON
     UNLOAD  slot
-    RUN     slot, identity, deadline,      ANSWER  identity, Ran + the body of the answer
+    RUN     slot, identity, deadline,      ANSWER  identity, RAN + the body of the answer
             the inputs as they came        REFUSED identity, Failure as JSON
+    DROP    slot, identity                 DROPPED identity: it had not started and will not run
+
+To each RUN a worker says one of the three on the right, once; to a DROP nothing, when what it names has
+started. The front asks to drop what nobody waits for any more, and keeps a RUN open until it has heard.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ import msgspec
 
 from chalicelib.contract.errors import (
     DeadlineExceeded,
+    DependencyFailed,
     InferenceFailed,
     InvalidModel,
     InvalidRequest,
@@ -33,10 +38,12 @@ from chalicelib.contract.errors import (
 )
 from chalicelib.contract.messages import Signature, VersionRecord
 from host_container.prepared import Built
+from host_container.providers import ON_CPU, Execution
 
 HEAD: Final = struct.Struct("<IBBxxIIQd")
-RAN: Final = struct.Struct("<ffII")
-"""Seconds waited, seconds run, rows of the batch it ran in, bytes of JSON before binary tensors (0: all)."""
+RAN: Final = struct.Struct("<fffII")
+"""Seconds waited, in the making of the batch, and run; rows of the batch; bytes of JSON before binary tensors
+(0: all)."""
 
 _DETAILS: Final = frozenset({"input", "expected", "got"})
 _MESSAGE_LENGTH_MAX: Final = 2_000
@@ -51,6 +58,8 @@ class Kind(IntEnum):
     ANSWER = 6
     REFUSED = 7
     PREPACK = 8
+    DROP = 9
+    DROPPED = 10
 
 
 class Form(IntEnum):
@@ -102,6 +111,7 @@ class LoadReport(msgspec.Struct, frozen=True):
         bytes_anonymous: the part of it that no file backs, so that nobody shares it.
         batch_size_max: how many rows may share a run; 1 where rows must not.
         batching: why it is so, for people.
+        providers: what onnxruntime runs it with, the preferred one first.
     """
 
     signature: Signature
@@ -111,6 +121,7 @@ class LoadReport(msgspec.Struct, frozen=True):
     bytes_anonymous: int
     batch_size_max: int
     batching: str
+    providers: tuple[str, ...] = ()
 
 
 class SpawnOrder(msgspec.Struct, frozen=True):
@@ -121,6 +132,7 @@ class SpawnOrder(msgspec.Struct, frozen=True):
         memory_bytes_max: what it may map beyond what every worker maps.
         threads: for heavy models.
         sandbox_required: without it, what the machine lacks is done without.
+        execution: what runs its models; its enclosure is as wide as that needs.
     """
 
     worker: int
@@ -128,6 +140,7 @@ class SpawnOrder(msgspec.Struct, frozen=True):
     memory_bytes_max: int
     threads: int
     sandbox_required: bool
+    execution: Execution = ON_CPU
 
 
 class Spawned(msgspec.Struct, frozen=True, tag="spawned"):
@@ -167,6 +180,7 @@ _ERRORS: Final[dict[str, type[ModelRocketError]]] = {
     kind.code: kind
     for kind in (
         DeadlineExceeded,
+        DependencyFailed,
         InferenceFailed,
         InvalidModel,
         InvalidRequest,

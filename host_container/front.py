@@ -18,12 +18,13 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
 import orjson
 
+from chalicelib.contract.choice import chosen, mirrored
 from chalicelib.contract.errors import InvalidRequest, MethodNotAllowed, ModelRocketError, NotFound
 from chalicelib.contract.inference import (
     bearer,
@@ -33,12 +34,13 @@ from chalicelib.contract.inference import (
     read_deadline,
     read_inference,
     read_number,
+    read_sticky_key,
 )
-from chalicelib.contract.messages import HostState, VersionRecord
+from chalicelib.contract.messages import HostState, ModelRecord, VersionRecord
 from chalicelib.contract.tokens import token_sha256
 from host_container import metadata
 from host_container.access import Access
-from host_container.admission import Admitted
+from host_container.admission import Admitted, OnTrial
 from host_container.encodings import decoded
 from host_container.events import EventLog
 from host_container.failures import too_late
@@ -56,11 +58,14 @@ _HEADER_LENGTH: Final = "inference-header-content-length"
 _BINARY: Final = "application/octet-stream"
 _GET, _POST = b"GET", b"POST"
 _OK, _UNAVAILABLE, _CLIENT_GONE = 200, 503, 499
+_STICKY_KEY: Final = b"x-sticky-key"
 _LOG_SECONDS: Final = 0.05
+_GATEWAY: Final = "gateway"
 
 Reply = Callable[[bytes], None]
 Cancel = Callable[[], None]
-Then = Callable[[VersionRecord], None]
+Then = Callable[[ModelRecord], None]
+Describe = Callable[[ModelRecord, VersionRecord], Mapping[str, Any]]
 ErrorBody = Callable[[ModelRocketError, str], Mapping[str, Any]]
 """An error and the request's id → what the caller is told."""
 
@@ -213,6 +218,7 @@ class Exchange:
             self._task.cancel()
         if self._call is not None:
             self._door.router.cancel(self._call)
+        self._let_go()
         self._door.note(self, _CLIENT_GONE, "")
 
     def fail(self, error: ModelRocketError) -> None:
@@ -231,6 +237,7 @@ class Exchange:
         """From a gateway, which has checked the token."""
         self._check_method(_POST)
         admitted = self._door.router.admit(self._request.headers.get(_TICKET, b""))
+        self._request.caller = _GATEWAY
         self._start(admitted, Asked(self._request.body))
 
     def inference(self) -> None:
@@ -239,7 +246,7 @@ class Exchange:
         seconds = read_deadline(self._header(_DEADLINE))
         body = read_inference(self._body())
         asked = Asked(memoryview(body.inputs))
-        self._authorise(body.token, body.model, lambda record: self._run(record, asked, seconds))
+        self._authorise(body.token, body.model, lambda model: self._run(model, asked, seconds))
 
     def open_inference(self, path: ModelPath) -> None:
         self._take_request_id()
@@ -247,12 +254,14 @@ class Exchange:
             case "infer":
                 self._check_method(_POST)
                 seconds, asked = read_deadline(self._header(_DEADLINE)), self._asked_v2()
-                self._authorise(None, path.model_id, lambda record: self._run(record, asked, seconds, path))
+                self._authorise(
+                    None, path.model_id, lambda model: self._run(model, asked, seconds, path.version)
+                )
             case "" | "ready":
                 self._check_method(_GET)
                 describe = metadata.ready if path.what else metadata.model
                 self._authorise(
-                    None, path.model_id, lambda record: self._describe(record, path, describe=describe)
+                    None, path.model_id, lambda model: self._describe(model, path.version, describe)
                 )
             case _:
                 raise NotFound("There is no such path here.")
@@ -261,54 +270,57 @@ class Exchange:
 
     def _authorise(self, token: str | None, model_id: str, then: Then) -> None:
         plain = token or bearer(self._header(b"authorization"))
-        record = None
+        model = None
         if plain and plain.isascii():
-            record = self._door.access.known(token_sha256(plain), model_id)
-        if record is not None:
-            self._permitted(record, then)
+            model = self._door.access.known(token_sha256(plain), model_id)
+        if model is not None:
+            self._permitted(model, then)
             return
         looking = self._look_up(credential_sha256(plain), model_key(model_id), then)
         self._task = asyncio.get_running_loop().create_task(looking)
 
     async def _look_up(self, sha256: str, model_id: str, then: Then) -> None:
         try:
-            record = await self._door.access.find(sha256, model_id)
+            model = await self._door.access.find(sha256, model_id, caller=self._request.caller)
         except ModelRocketError as error:
             self.fail(error)
         else:
-            self.begin(lambda: self._permitted(record, then))
+            self.begin(lambda: self._permitted(model, then))
 
-    def _permitted(self, record: VersionRecord, then: Then) -> None:
+    def _permitted(self, model: ModelRecord, then: Then) -> None:
         self._authorised = self._door.clock()
-        self.version_id = record.version_id
-        then(record)
+        self._request.caller = model.tenant
+        then(model)
 
     # What becomes of it.
 
-    def _run(
-        self, record: VersionRecord, asked: Asked, seconds: float, path: ModelPath | None = None
-    ) -> None:
-        if path is not None:
-            metadata.check_version(record, path.version)
+    def _run(self, model: ModelRecord, asked: Asked, seconds: float, version: str = "") -> None:
+        record = self._chosen(model, version)
         left = seconds - (self._authorised - self.started)
         if left <= 0:
             raise too_late()
-        self._start(Admitted(self.request_id, record.tenant, record.version_id, left, record), asked)
+        admitted = Admitted(self.request_id, record.tenant, record.version_id, left, record)
+        if model.candidate is not None:
+            other = mirrored(model, answering=record, request_id=self.request_id)
+            admitted = replace(admitted, on_trial=OnTrial.of(model.candidate, mirror=other))
+        self._start(admitted, asked)
+
+    def _chosen(self, model: ModelRecord, version: str) -> VersionRecord:
+        """The version that the path names, if it is one that answers; else the one whose turn it is."""
+        if version or model.candidate is None:
+            return metadata.named(model, version)
+        return chosen(model, sticky=read_sticky_key(self._header(_STICKY_KEY)), request_id=self.request_id)
 
     def _start(self, admitted: Admitted, asked: Asked) -> None:
         self.request_id, self.version_id = admitted.request_id, admitted.version_id
         self._version = admitted.record.number if admitted.record else None
         self._call = self._door.router.start(admitted, asked, self._done)
 
-    def _describe(
-        self,
-        record: VersionRecord,
-        path: ModelPath,
-        *,
-        describe: Callable[[VersionRecord], Mapping[str, Any]],
-    ) -> None:
-        metadata.check_version(record, path.version)
-        self._answer(orjson.dumps(describe(record)), {_REQUEST_ID.decode(): self.request_id}, JSON)
+    def _describe(self, model: ModelRecord, version: str, describe: Describe) -> None:
+        record = metadata.named(model, version)
+        self.version_id = record.version_id
+        headers = {_REQUEST_ID.decode(): self.request_id}
+        self._answer(orjson.dumps(describe(model, record)), headers, JSON)
 
     def _done(self, result: Answer | ModelRocketError) -> None:
         if isinstance(result, ModelRocketError):
@@ -329,7 +341,13 @@ class Exchange:
     def _finish(self, answer: bytes) -> None:
         if not self._answered:
             self._answered = True
+            self._let_go()
             self._reply(answer)
+
+    def _let_go(self) -> None:
+        """Of the body, and of the call that would come back here: no large body waits to be collected."""
+        self._request.body = bytearray()
+        self._call = None
 
     # What the request says.
 
@@ -387,5 +405,5 @@ def _headers(request_id: str, answer: Answer, *, auth_seconds: float | None) -> 
         "x-model-version": str(answer.version),
         "x-batch-rows": str(answer.rows),
         "server-timing": f"{auth}queue;dur={took.queue * 1000:.3f}, load;dur={took.load * 1000:.3f}, "
-        f"run;dur={took.run * 1000:.3f}",
+        f"batch;dur={took.batch * 1000:.3f}, run;dur={took.run * 1000:.3f}",
     }

@@ -18,24 +18,33 @@ CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 @dataclass(slots=True)
 class Request:
-    """One request, growing while it is read. Header names are lower case."""
+    """One request, growing while it is read. Header names are lower case.
+
+    Attributes:
+        caller: whose it is towards others, set by who finds out.
+        room: with whom and how many bytes were reserved for its body.
+    """
 
     path: bytes = b""
     method: bytes = b""
     keep_alive: bool = True
     headers: dict[bytes, bytes] = field(default_factory=dict)
     body: bytearray = field(default_factory=bytearray)
+    caller: str = ""
+    room: tuple[str, int] | None = None
 
 
 class RequestReader:
     """Turns bytes into requests. `feed` raises InvalidRequest (or a kind) when the bytes are no good.
 
-    httptools calls the `on_*` methods; what they raise comes out of `feed`.
+    `request` is the one being read, whose body will have `body_bytes` at most. httptools calls the `on_*`
+    methods; what they raise comes out of `feed`.
     """
 
     def __init__(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
-        self._request = Request()
+        self.request = Request()
+        self.body_bytes = 0
         self._header_bytes = 0
         self._complete: list[Request] = []
         self.in_headers = False
@@ -60,37 +69,41 @@ class RequestReader:
         return complete
 
     def on_message_begin(self) -> None:
-        self._request = Request()
+        self.request = Request()
         self._header_bytes = 0
         self.in_headers = True
 
     def on_url(self, url: bytes) -> None:
         self._count(len(url))
-        self._request.path += url
+        self.request.path += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(len(name) + len(value) + len(b": \r\n"))
-        self._request.headers[name.lower()] = value
+        self.request.headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
-        request = self._request
+        request = self.request
         request.method = self._parser.get_method()
         request.keep_alive = self._parser.should_keep_alive()
         self.in_headers, self.in_body = False, True
-        length = request.headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length) > limits.BODY_BYTES_MAX:
+        length = request.headers.get(b"content-length", b"")
+        self.body_bytes = int(length) if length.isdigit() else 0
+        if b"transfer-encoding" in request.headers:
+            self.body_bytes = limits.BODY_BYTES_MAX
+        if self.body_bytes > limits.BODY_BYTES_MAX:
             raise too_large()
         self.expects_continue = request.headers.get(b"expect", b"").lower() == b"100-continue"
 
     def on_body(self, chunk: bytes) -> None:
-        if len(self._request.body) + len(chunk) > limits.BODY_BYTES_MAX:
+        if len(self.request.body) + len(chunk) > limits.BODY_BYTES_MAX:
             raise too_large()
-        self._request.body += chunk
+        self.request.body += chunk
 
     def on_message_complete(self) -> None:
         self.in_body = False
         self.expects_continue = False
-        self._complete.append(self._request)
+        self._complete.append(self.request)
+        self.request = Request()
 
     def _count(self, size: int) -> None:
         self._header_bytes += size

@@ -26,13 +26,11 @@ from chalicelib.contract.errors import (
 from chalicelib.contract.messages import TensorSignature, VersionRecord
 from host_container import numbers, openinference
 from host_container.frames import Asked, Form
-from host_container.openinference import Wanted, Written
+from host_container.openinference import ANY_INPUT, Wanted, Written
 from host_container.session import Session
 from modelrocket import errors as codec_errors
 from modelrocket.tensors import Array, TensorSpec, decode, encode
 
-ANY_INPUT: Final = "modelInput"
-"""The one input of a model with a single input may always be called this."""
 _SHOWN_LENGTH_MAX: Final = 100
 
 
@@ -51,9 +49,13 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """`rows` shared the run that took `run_seconds`. `json_bytes` of the body are JSON, 0 means all."""
+    """`rows` shared the run that took `run_seconds`. `json_bytes` of the body are JSON, 0 means all.
+
+    `batch_seconds` went by before the run, with reading and joining, and after it, with splitting.
+    """
 
     body: bytes
+    batch_seconds: float
     run_seconds: float
     rows: int
     json_bytes: int
@@ -62,6 +64,7 @@ class Output:
 @dataclass(frozen=True, slots=True)
 class _Ran:
     outputs: dict[str, Array]
+    batch_seconds: float
     run_seconds: float
     rows: int
 
@@ -89,18 +92,25 @@ def answer(model: Model, asked: Asked, *, clock: Clock) -> Output:
 
 def answer_batch(model: Model, batch: Sequence[Asked], *, clock: Clock) -> list[Output | ModelRocketError]:
     """An outcome for each request, in order. Several only for a model whose rows may share runs."""
+    taken = clock()
     outcomes: list[Output | ModelRocketError | None] = [None] * len(batch)
     requests: list[_Request] = []
     for position, asked in enumerate(batch):
         try:
             requests.append(_Request(position, *_read(model, asked)))
         except ModelRocketError as error:
-            outcomes[position] = error
+            outcomes[position] = _alone(error)
     for group in _groups(requests):
-        ran = _run_group(model, [request.feeds for request in group], clock)
+        ran = _run_group(model, [request.feeds for request in group], clock, taken=taken)
         for request, one in zip(group, ran, strict=True):
             outcomes[request.position] = _written(model.record, one, request.write)
     return [outcome for outcome in outcomes if outcome is not None]
+
+
+def _alone(error: ModelRocketError) -> ModelRocketError:
+    """Without the frames it came through: they hold all that was read and, in a circle, the error itself."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _read(model: Model, asked: Asked) -> tuple[Feeds, Write]:
@@ -123,18 +133,22 @@ def _groups(requests: list[_Request]) -> list[list[_Request]]:
     return list(groups.values())
 
 
-def _run_group(model: Model, feeds: Sequence[Feeds], clock: Clock) -> list[_Ran | ModelRocketError]:
+def _run_group(
+    model: Model, feeds: Sequence[Feeds], clock: Clock, *, taken: float
+) -> list[_Ran | ModelRocketError]:
     """One run where it works; each by itself where not, so that a bad row fails alone."""
     if len(feeds) > 1:
-        sizes = [_rows(feed) for feed in feeds]
-        if None not in sizes:
-            shared = _run_together(model, feeds, [size for size in sizes if size is not None], clock)
+        sizes = [size for feed in feeds if (size := _rows(feed)) is not None]
+        if len(sizes) == len(feeds):
+            shared = _run_together(model, feeds, sizes, clock, taken=taken)
             if shared is not None:
                 return list(shared)
-    return [_run_alone(model, feed, clock) for feed in feeds]
+    return [_run_alone(model, feed, clock, taken=taken) for feed in feeds]
 
 
-def _run_together(model: Model, feeds: Sequence[Feeds], sizes: list[int], clock: Clock) -> list[_Ran] | None:
+def _run_together(
+    model: Model, feeds: Sequence[Feeds], sizes: list[int], clock: Clock, *, taken: float
+) -> list[_Ran] | None:
     joined = {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
     total, started = sum(sizes), clock()
     try:
@@ -143,17 +157,19 @@ def _run_together(model: Model, feeds: Sequence[Feeds], sizes: list[int], clock:
         return None
     if any(output.shape[:1] != (total,) for output in outputs.values()):
         return None
-    took, ends = clock() - started, list(accumulate(sizes))
-    return [
-        _Ran({name: output[end - size : end] for name, output in outputs.items()}, took, total)
-        for size, end in zip(sizes, ends, strict=True)
+    ended = clock()
+    split = [
+        {name: output[end - size : end] for name, output in outputs.items()}
+        for size, end in zip(sizes, accumulate(sizes), strict=True)
     ]
+    batched, took = started - taken + clock() - ended, ended - started
+    return [_Ran(one, batched, took, total) for one in split]
 
 
-def _run_alone(model: Model, feed: Feeds, clock: Clock) -> _Ran | ModelRocketError:
+def _run_alone(model: Model, feed: Feeds, clock: Clock, *, taken: float) -> _Ran | ModelRocketError:
     started = clock()
     try:
-        return _Ran(model.session.run(feed), clock() - started, _rows(feed) or 1)
+        return _Ran(model.session.run(feed), started - taken, clock() - started, _rows(feed) or 1)
     except ModelRocketError as error:
         return error
 
@@ -176,7 +192,7 @@ def _written(record: VersionRecord, ran: _Ran | ModelRocketError, write: Write) 
             raise _too_large()
     except ModelRocketError as error:
         return error
-    return Output(written.body, ran.run_seconds, ran.rows, written.json_bytes)
+    return Output(written.body, ran.batch_seconds, ran.run_seconds, ran.rows, written.json_bytes)
 
 
 def _write_v2(wanted: Wanted, record: VersionRecord, outputs: Mapping[str, Array]) -> Written:

@@ -1,7 +1,7 @@
 """What Open Inference Protocol v2 says of a server and its models, and how its paths are read.
 
 (github.com/kserve/open-inference-protocol.) A model goes by its id; of its versions
-only the active one is served.
+those are served that its traffic goes to: the active one, and one on trial.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from chalicelib import __version__
 from chalicelib.contract.errors import ModelRocketError, NotFound
-from chalicelib.contract.messages import TensorSignature, VersionRecord
+from chalicelib.contract.messages import ModelRecord, TensorSignature, VersionRecord
 
 PREFIX: Final = b"/v2"
 DATATYPES: Final[Mapping[str, str]] = {
@@ -57,30 +57,42 @@ def model_path(path: bytes) -> ModelPath | None:
     return None
 
 
-def check_version(record: VersionRecord, version: str) -> None:
-    """Raises NotFound for another than the active one."""
-    if version and version != str(record.number):
-        shown = version[:_VERSION_LENGTH_MAX]
-        raise NotFound(f"Version {shown} is not the active one: leave it out, or ask for {record.number}.")
+def versions(model: ModelRecord) -> tuple[VersionRecord, ...]:
+    """That answer, the active one first. Of a model that has one."""
+    assert model.active is not None
+    return (model.active,) if model.candidate is None else (model.active, model.candidate.version)
+
+
+def named(model: ModelRecord, version: str) -> VersionRecord:
+    """The one with this number; the active one where none is given. Raises NotFound."""
+    serving = versions(model)
+    for record in serving:
+        if version in ("", str(record.number)):
+            return record
+    numbers = " or ".join(str(record.number) for record in serving)
+    raise NotFound(
+        f"Version {version[:_VERSION_LENGTH_MAX]} does not answer: leave it out, or ask for {numbers}."
+    )
 
 
 def server() -> dict[str, Any]:
     return {"name": "modelrocket", "version": __version__, "extensions": ["binary_tensor_data"]}
 
 
-def model(record: VersionRecord) -> dict[str, Any]:
+def model(model: ModelRecord, record: VersionRecord) -> dict[str, Any]:
+    """As one of its versions takes and gives."""
     return {
-        "name": record.model_id,
-        "versions": [str(record.number)],
+        "name": model.model_id,
+        "versions": [str(one.number) for one in versions(model)],
         "platform": _PLATFORM,
         "inputs": [_tensor(one) for one in record.signature.inputs],
         "outputs": [_tensor(one) for one in record.signature.outputs],
     }
 
 
-def ready(record: VersionRecord) -> dict[str, Any]:
+def ready(model: ModelRecord, _record: VersionRecord) -> dict[str, Any]:
     """It answers: what is not in memory is loaded when it is asked."""
-    return {"name": record.model_id, "ready": True}
+    return {"name": model.model_id, "ready": True}
 
 
 def error_body(error: ModelRocketError, request_id: str) -> dict[str, Any]:

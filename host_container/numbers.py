@@ -20,8 +20,9 @@ T = TypeVar("T")
 
 BYTES_MIN: Final = 16 * 1024
 """Below this the ordinary way is as fast."""
-_VALUES_PER_LIST_MIN: Final = 16
+_BYTES_PER_LIST_MIN: Final = 64
 """Every list costs a look at its length; with fewer values in each the ordinary way is faster."""
+_OPENS: Final = ord("[")
 _DTYPES: Final = {datatype: dtype for dtype, datatype in DATATYPES.items()}
 _WIDE: Final = {"d": np.dtype(np.float64), "i": np.dtype(np.int64), "u": np.dtype(np.uint64)}
 
@@ -49,8 +50,8 @@ def narrowed(wide: Array, dtype: str) -> Array | None:
 
 def _tried(body: bytes, read: Callable[[Any, int], T | None]) -> T | None:
     """`read` gets the document and how many lists there are in it, at least."""
-    lists = body.count(b"[")
-    if body.count(b",") < _VALUES_PER_LIST_MIN * lists:
+    lists = int(np.count_nonzero(np.frombuffer(body, np.uint8) == _OPENS))  # bytes.count is 4 times slower
+    if len(body) < _BYTES_PER_LIST_MIN * lists:
         return None
     try:
         return read(simdjson.Parser().parse(body), lists)

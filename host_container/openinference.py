@@ -27,6 +27,9 @@ from modelrocket.tensors import Array, TensorSpec, decode, encode, numpy_dtype
 
 Body = bytes | bytearray | memoryview
 
+ANY_INPUT: Final = "modelInput"
+"""The one input of a model with a single input may always be called this."""
+
 _SIZE: Final = "binary_data_size"
 _BINARY: Final = "binary_data"
 _BINARY_DEFAULT: Final = "binary_data_output"
@@ -143,16 +146,17 @@ def _by_name(given: Sequence[_Input], specs: Mapping[str, TensorSpec]) -> dict[s
     """Exactly the model's inputs, in the request's order."""
     named: dict[str, _Input] = {}
     for one in given:
-        if one.name in named:
-            raise InvalidRequest(f'The input "{_shown(one.name)}" is there twice.')
-        if one.name not in specs:
+        name = _own_name(one.name, specs)
+        if name in named:
+            raise InvalidRequest(f'The input "{_shown(name)}" is there twice.')
+        if name not in specs:
             raise InvalidTensor(
                 f'The model has no input "{_shown(one.name)}"; it takes {_names(specs)}.',
                 input=_shown(one.name),
                 expected=_names(specs),
                 got=_shown(one.name),
             )
-        named[one.name] = one
+        named[name] = one
     for name in specs.keys() - named.keys():
         raise InvalidTensor(
             f'The input "{name}" is missing; this model takes {_names(specs)}.',
@@ -161,6 +165,11 @@ def _by_name(given: Sequence[_Input], specs: Mapping[str, TensorSpec]) -> dict[s
             got="nothing",
         )
     return named
+
+
+def _own_name(given: str, specs: Mapping[str, TensorSpec]) -> str:
+    """What the model itself calls the input."""
+    return next(iter(specs)) if given == ANY_INPUT and len(specs) == 1 else given
 
 
 def _pieces(given: Sequence[_Input], rest: memoryview) -> Iterator[memoryview | None]:

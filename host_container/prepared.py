@@ -2,7 +2,7 @@
 
 onnxruntime maps the weights from that file when the graph is opened by its path:
 nothing is copied, all processes share the pages, and the system may drop them.
-A form fits one version of onnxruntime on one class of CPU, which its name says.
+A form fits one version of onnxruntime with one execution provider on one class of CPU, which its name says.
 
 A folder holds the graph, the weights and a manifest; it appears whole, under its
 final name, or not at all.
@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+
+from host_container.providers import Provider
 
 GRAPH: Final = "graph.onnx"
 WEIGHTS: Final = "weights"
@@ -89,11 +91,11 @@ class ModelFiles:
 
 
 @functools.cache
-def form() -> str:
-    """The name of the form that fits this machine."""
+def form(provider: Provider) -> str:
+    """The name of the form that fits this machine where the provider runs models."""
     features = sorted(_features_here() & set(_FEATURES))
     digest = hashlib.sha256(" ".join(features).encode()).hexdigest()[:12]
-    return f"ort{_onnxruntime_version()}-{platform.machine()}-{digest}"
+    return f"ort{_onnxruntime_version()}-{platform.machine()}-{digest}-{provider}"
 
 
 def seal(folder: Path, built: Built) -> int:

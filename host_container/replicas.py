@@ -29,10 +29,11 @@ from host_container.artifacts import Artifacts
 from host_container.builds import Builds
 from host_container.cache import Cache, Item, Refused
 from host_container.events import EventLog
+from host_container.handle import Loaded
 from host_container.ledger import Ledger
 from host_container.notices import Notices
 from host_container.prepared import Built, ModelFiles
-from host_container.workers import Loaded, Workers
+from host_container.workers import Workers
 
 _RECORDS_MAX: Final = 4096
 _NEVER_FITS_SECONDS: Final = 60.0
@@ -251,6 +252,7 @@ class Replicas:
             batch_size_max=loaded.report.batch_size_max,
             batching=loaded.report.batching,
             prepared=built is not None,
+            providers=loaded.report.providers,
         )
         if built is None:
             self._builds.loaded_plainly(record, load_seconds=loaded.report.load_seconds)

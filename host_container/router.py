@@ -22,10 +22,12 @@ from chalicelib.contract.errors import (
 from chalicelib.contract.messages import VersionRecord
 from host_container.admission import Admitted, admit
 from host_container.failures import crashed, too_late
+from host_container.fairness import Turns
 from host_container.frames import Asked
+from host_container.handle import Loaded, Lost, Outcome, Ran
 from host_container.presence import Presence
 from host_container.replicas import Replicas
-from host_container.workers import Loaded, Lost, Outcome, Ran, Workers
+from host_container.workers import Workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class Timings:
 
     queue: float
     load: float
+    batch: float
     run: float
 
 
@@ -61,7 +64,10 @@ Done = Callable[[Answer | ModelRocketError], None]
 
 @dataclass(eq=False, slots=True)
 class Call:
-    """One request on its way. Times are on the monotonic clock."""
+    """One request on its way. Times are on the monotonic clock.
+
+    `loaded` has been asked, and knows it by its `identity`.
+    """
 
     admitted: Admitted
     asked: Asked
@@ -70,6 +76,8 @@ class Call:
     deadline: float
     held: float = 0.0
     task: asyncio.Task[None] | None = None
+    loaded: Loaded | None = None
+    identity: int = 0
     repeated: bool = False
     over: bool = False
 
@@ -78,12 +86,20 @@ class Router:
     """Counts what is in flight and bounds it. Owned by the event loop."""
 
     def __init__(
-        self, *, presence: Presence, key: bytes, replicas: Replicas, workers: Workers, clocks: Clocks
+        self,
+        *,
+        presence: Presence,
+        key: bytes,
+        replicas: Replicas,
+        workers: Workers,
+        turns: Turns,
+        clocks: Clocks,
     ) -> None:
         self._presence = presence
         self._key = key
         self.replicas = replicas
         self.workers = workers
+        self.turns = turns
         self._clocks = clocks
         self.in_flight = 0
         self.closed = False
@@ -120,6 +136,8 @@ class Router:
         """Nobody waits any more: what has not started is dropped."""
         if call.task is not None:
             call.task.cancel()
+        if call.loaded is not None:
+            self.workers.drop(call.loaded, call.identity)
         self._end(call)
 
     def _run(self, call: Call, loaded: Loaded) -> None:
@@ -130,14 +148,19 @@ class Router:
             self.replicas.release(loaded)
             raise
         call.held = self._clocks.monotonic()
-        done = partial(self._ran, call, loaded)
-        self.workers.run(loaded, call.asked, deadline=call.deadline, done=done)
+        done = partial(self._answered, call, loaded)
+        call.loaded = loaded
+        call.identity = self.workers.run(loaded, call.asked, deadline=call.deadline, done=done)
 
     def _check_queues(self, loaded: Loaded) -> None:
         if loaded.in_flight >= limits.MODEL_QUEUE_MAX:
             raise Overloaded("This model has more requests than it can hold. Try again shortly.")
         if len(loaded.worker.pending) >= limits.TENANT_QUEUE_MAX:
             raise Overloaded("Your models have more requests than this host holds for one account.")
+
+    def _answered(self, call: Call, loaded: Loaded, outcome: Outcome) -> None:
+        """A worker may have many answers at once; those of other tenants do not wait for all of them."""
+        self.turns.take(call.admitted.tenant, partial(self._ran, call, loaded, outcome))
 
     def _ran(self, call: Call, loaded: Loaded, outcome: Outcome) -> None:
         self.replicas.release(loaded)
@@ -197,5 +220,10 @@ def _check_tenant(record: VersionRecord, admitted: Admitted) -> None:
 
 
 def _answer(call: Call, record: VersionRecord, ran: Ran) -> Answer:
-    timings = Timings(queue=ran.queue_seconds, load=call.held - call.received, run=ran.run_seconds)
+    timings = Timings(
+        queue=ran.queue_seconds,
+        load=call.held - call.received,
+        batch=ran.batch_seconds,
+        run=ran.run_seconds,
+    )
     return Answer(ran.body, record.number, timings, ran.rows, ran.json_bytes)

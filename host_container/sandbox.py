@@ -1,10 +1,11 @@
 """Closes the calling process in for good, so that a hostile model can compute, answer, and nothing else.
 
-Called by a worker right after it was forked, while it still has one thread and no
-model. What is left to it: memory up to a limit, threads, the descriptors it was
-given, and reading below its own folders. Every layer would mostly do by itself:
-Landlock decides which files, seccomp which system calls, the capabilities of root
-are dropped, limits bound the rest.
+Called by a worker right after it was forked, and by a process that examines or
+builds once it has its order, while it still has one thread and no model. What is
+left to it: memory up to a limit, threads, the descriptors it was given, reading its
+own files, and (where it builds something) writing into one folder. Every layer would
+mostly do by itself: Landlock decides which files, seccomp which system calls, the
+capabilities of root are dropped, limits bound the rest.
 
 What this does not do: limit CPU time or the number of threads (the host's cgroup
 does, and SIGKILL at the deadline), hide whether a file exists and how large it is
@@ -22,13 +23,18 @@ import resource
 import signal
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 _ENVIRONMENT: Final = {"ORT_DISABLE_TELEMETRY": "1"}
+_GPU_ENVIRONMENT: Final = {"CUDA_CACHE_DISABLE": "1"}
+"""There is no folder where compiled kernels could be kept."""
+_OWN_THREADS: Final = Path("/proc/self/task")
+_SHARED_BYTES_MAX: Final = 64 * 2**20
+"""Of each file in memory (memfd) that a GPU's driver shares with itself."""
 _PAGE_BYTES: Final = resource.getpagesize()
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -66,11 +72,18 @@ class Enclosure:
     `readable`: folders it may read below; files may come and go there later.
     The first one becomes its working directory, which matters: a model loaded
     from bytes finds its external data there.
+    `readable_files`: single files it may read too, with nothing that lies beside them.
+    `writable`: a folder in which it may also make and write plain files, none larger
+    than `file_bytes_max`; None for no writing at all.
+    `devices`: those of an NVIDIA GPU, which it may read, write and control. Its driver
+    needs more: to name threads by files in /proc, files in memory, and more address space
+    than there is memory, so that `memory_bytes_max` then limits what it may write to. Shared
+    memory is not counted in that: the host's cgroup bounds it.
     `keep_open`: descriptors to keep. Connected stream sockets, pipes, epolls: from
     a datagram socket it could send anywhere. What Python objects own the others
     must not be collected later, or they close a number that is something else
     by then. 0 to 2 lead to /dev/null where not kept; a kept regular file can no
-    longer be written (the limit on file sizes is 0).
+    longer be written beyond `file_bytes_max`.
     `memory_bytes_max`: address space beyond what is mapped now. Every thread
     takes 8 MiB of it for its stack and 64 to 128 MiB for an allocator arena.
     `parent`: the process this one must not outlive; None for no such tie.
@@ -79,6 +92,10 @@ class Enclosure:
 
     readable: tuple[Path, ...]
     keep_open: frozenset[int]
+    readable_files: tuple[Path, ...] = ()
+    writable: Path | None = None
+    devices: tuple[Path, ...] = ()
+    file_bytes_max: int = 0
     memory_bytes_max: int | None = None
     files_max: int = 64
     parent: int | None = None
@@ -110,7 +127,7 @@ def enclose(enclosure: Enclosure) -> Protection:
     _refuse_loopholes(enclosure.keep_open)
     if enclosure.parent is not None:
         _die_with(enclosure.parent)
-    _forget_environment()
+    _forget_environment(_ENVIRONMENT | (_GPU_ENVIRONMENT if enclosure.devices else {}))
     _prctl(_PR_SET_DUMPABLE, 0)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     _close_all_but(enclosure.keep_open)
@@ -120,10 +137,10 @@ def enclose(enclosure: Enclosure) -> Protection:
     _drop_capabilities()
     landlock = landlock_abi()
     if landlock is not None:
-        _restrict_files(enclosure.readable, abi=landlock)
+        _restrict_files(enclosure, abi=landlock)
     filtered = _seccomp_available()
     if filtered:
-        _restrict_calls()
+        _restrict_calls(enclosure)
     return Protection(landlock_abi=landlock, seccomp=filtered, missing=missing)
 
 
@@ -166,7 +183,7 @@ def _die_with(parent: int) -> None:
         raise ParentGone(f"Process {parent} is gone.")
 
 
-def _forget_environment() -> None:
+def _forget_environment(left: Mapping[str, str]) -> None:
     """Wipes the block the kernel laid out too: `environ` is pointers into it and /proc shows it.
 
     Must come before the process is made undumpable, which hides where the block is.
@@ -176,7 +193,7 @@ def _forget_environment() -> None:
     os.environ.clear()  # noqa: TID251 - what is cleared is not read
     _libc().clearenv()
     ctypes.memset(start, 0, end - start)
-    os.environ.update(_ENVIRONMENT)  # noqa: TID251
+    os.environ.update(left)  # noqa: TID251
 
 
 def _close_all_but(keep: frozenset[int]) -> None:
@@ -191,13 +208,18 @@ def _close_all_but(keep: frozenset[int]) -> None:
 def _limit(enclosure: Enclosure) -> None:
     limits = {
         resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_FSIZE: enclosure.file_bytes_max,
         resource.RLIMIT_MEMLOCK: 0,
         resource.RLIMIT_NOFILE: enclosure.files_max,
     }
+    if enclosure.devices:
+        limits[resource.RLIMIT_FSIZE] = max(enclosure.file_bytes_max, _SHARED_BYTES_MAX)
     if enclosure.memory_bytes_max is not None:
-        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * _PAGE_BYTES
-        limits[resource.RLIMIT_AS] = mapped + enclosure.memory_bytes_max
+        sizes = Path("/proc/self/statm").read_text().split()
+        kind, pages = (
+            (resource.RLIMIT_DATA, sizes[5]) if enclosure.devices else (resource.RLIMIT_AS, sizes[0])
+        )
+        limits[kind] = int(pages) * _PAGE_BYTES + enclosure.memory_bytes_max
     for kind, wanted in limits.items():
         hard = resource.getrlimit(kind)[1]
         value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
@@ -213,8 +235,12 @@ def _drop_capabilities() -> None:
 
 # --- Landlock -------------------------------------------------------------------------------------
 
+_WRITE_FILE: Final = 1 << 1
 _READ_FILE: Final = 1 << 2
 _READ_DIRECTORY: Final = 1 << 3
+_MAKE_FILE: Final = 1 << 8
+_TRUNCATE: Final = 1 << 14
+_CONTROL_DEVICE: Final = 1 << 15
 _FILE_RIGHTS: Final = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 """How many rights over files each version can withhold (linux/landlock.h, LANDLOCK_ACCESS_FS_*)."""
 _TCP_ABI: Final = 4
@@ -224,23 +250,41 @@ _ABSTRACT_SOCKETS_AND_SIGNALS: Final = 0b11
 _RULE_PATH_BENEATH: Final = 1
 
 
-def _restrict_files(readable: Iterable[Path], *, abi: int) -> None:
-    """Withholds every right the kernel's version knows, but reading below these folders."""
+def _restrict_files(enclosure: Enclosure, *, abi: int) -> None:
+    """Withholds every right the kernel's version knows, but those over its own files and folders."""
     attributes = ctypes.create_string_buffer(_ruleset(abi))
     ruleset = _syscall(_NR_LANDLOCK_CREATE_RULESET, ctypes.addressof(attributes), len(attributes.raw) - 1, 0)
-    for folder in readable:
-        below = os.open(folder, os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY)
-        rule = ctypes.create_string_buffer(struct.pack("=Qi", _READ_FILE | _READ_DIRECTORY, below))
-        _syscall(_NR_LANDLOCK_ADD_RULE, ruleset, _RULE_PATH_BENEATH, ctypes.addressof(rule), 0)
-        os.close(below)
+    for folder in enclosure.readable:
+        _leave(ruleset, folder, _READ_FILE | _READ_DIRECTORY)
+    for file in enclosure.readable_files:
+        _leave(ruleset, file, _READ_FILE)
+    if enclosure.writable is not None:
+        writing = _READ_FILE | _READ_DIRECTORY | _WRITE_FILE | _MAKE_FILE | _TRUNCATE
+        _leave(ruleset, enclosure.writable, writing & _rights(abi))
+    for device in enclosure.devices:
+        _leave(ruleset, device, (_READ_FILE | _WRITE_FILE | _CONTROL_DEVICE) & _rights(abi))
+    if enclosure.devices:
+        _leave(ruleset, _OWN_THREADS, _READ_FILE | _READ_DIRECTORY | _WRITE_FILE)
     _syscall(_NR_LANDLOCK_RESTRICT_SELF, ruleset, 0)
     os.close(ruleset)
 
 
+def _leave(ruleset: int, path: Path, rights: int) -> None:
+    """These rights over the file, or over what is below the folder."""
+    below = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    rule = ctypes.create_string_buffer(struct.pack("=Qi", rights, below))
+    _syscall(_NR_LANDLOCK_ADD_RULE, ruleset, _RULE_PATH_BENEATH, ctypes.addressof(rule), 0)
+    os.close(below)
+
+
+def _rights(abi: int) -> int:
+    """All over files that this version knows."""
+    return (1 << _FILE_RIGHTS[min(abi, max(_FILE_RIGHTS))]) - 1
+
+
 def _ruleset(abi: int) -> bytes:
     """`struct landlock_ruleset_attr`, as long as that version expects it."""
-    rights = (1 << _FILE_RIGHTS[min(abi, max(_FILE_RIGHTS))]) - 1
-    attributes = struct.pack("=Q", rights)
+    attributes = struct.pack("=Q", _rights(abi))
     if abi >= _TCP_ABI:
         attributes += struct.pack("=Q", _BIND_AND_CONNECT)
     if abi >= _SCOPE_ABI:
@@ -307,10 +351,17 @@ _NUMBERS: Final = """
 3.13 were seen to use when they load and run models, and what a loop over a socket needs. No call
 that is missing here is let through."""
 
+_GPU_NUMBERS: Final = """
+    memfd_create 319 279 ftruncate 77 46
+"""
+"""CUDA was seen to give up where it may not make a file in memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Check:
     """The lower word of an argument, masked, must be one of `values`; the upper one 0 if `wide`.
+
+    Where it is not, what `otherwise` asks for will do.
 
     The kernel ignores the upper word of what it takes as an int.
     """
@@ -319,15 +370,18 @@ class _Check:
     values: tuple[int, ...]
     mask: int = 0xFFFF_FFFF
     wide: bool = False
+    otherwise: _Check | None = None
 
     def instructions(self) -> list[Instruction]:
         """Falls through when it holds, returns from the filter when not."""
         low = _AT_ARGUMENTS + 8 * self.argument
         upper = [(_LOAD, 0, 0, low + 4), (_JUMP_EQUAL, 1, 0, 0), (_RETURN, 0, 0, _DENY)] if self.wide else []
         load = [(_LOAD, 0, 0, low), (_AND, 0, 0, self.mask)]
-        beyond = range(len(self.values), 0, -1)
+        refusal = self.otherwise.instructions() if self.otherwise else [(_RETURN, 0, 0, _DENY)]
+        last = len(self.values) - 1
+        beyond = (last - place + len(refusal) for place in range(len(self.values)))
         compare = [(_JUMP_EQUAL, skip, 0, value) for skip, value in zip(beyond, self.values, strict=True)]
-        return [*upper, *load, *compare, (_RETURN, 0, 0, _DENY)]
+        return [*upper, *load, *compare, *refusal]
 
 
 _THREAD: Final = 0x003D_0F00
@@ -336,26 +390,39 @@ _DETACHED: Final = 0x0040_0000
 _EXECUTABLE: Final = 0b100
 _READ_ONLY_OPEN: Final = 0o2_744_400
 """CLOEXEC, NONBLOCK, NOCTTY, and four that differ by machine: DIRECTORY, NOFOLLOW, LARGEFILE, DIRECT."""
+_WRITING_OPEN: Final = 0o1303
+"""WRONLY, RDWR, CREAT, EXCL and TRUNC: which files, Landlock decides."""
+_DEVICE_OPEN: Final = 0o2
+"""RDWR."""
 _ADVICE: Final = (0, 1, 2, 3, 4, 8, 14, 15)
 """Everything about one's own pages but sharing them with other processes' (MADV_MERGEABLE)."""
 _DESCRIPTOR_COMMANDS: Final = (0, 1, 2, 3, 4, 1030)
 """Duplicate, and the two sets of flags: not the owner, who gets signals."""
 _DEVICE_COMMANDS: Final = (0x5401, 0x541B, 0x5421, 0x5450, 0x5451)
 """isatty, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX."""
+_COMMANDS: Final = _Check(1, _DEVICE_COMMANDS)
+_GPU_COMMANDS: Final = _Check(
+    1,
+    (*_DEVICE_COMMANDS, 0x3000_0001, 0x3000_0002),
+    otherwise=_Check(1, (0xC000_4600,), mask=0xC000_FF00, otherwise=_Check(1, (0,), mask=0xFFFF_FF80)),
+)
+"""Besides those: what NVIDIA's driver takes. Its own commands read and write, and are of the type F; those of
+its unified memory are bare numbers, and two more to begin and end (open-gpu-kernel-modules, nv-ioctl.h and
+uvm_ioctl.h). To which devices, Landlock decides."""
 
 
-def _checks(pid: int) -> dict[str, tuple[_Check, ...]]:
+def _checks(pid: int, open_flags: int, commands: _Check) -> dict[str, tuple[_Check, ...]]:
     """For the calls that are let through with some arguments only."""
     not_executable = _Check(2, (0,), mask=_EXECUTABLE)
     itself = _Check(0, (pid,))
     return {
         "sendto": (_Check(4, (0,), wide=True),),
-        "openat": (_Check(2, (0,), mask=0xFFFF_FFFF ^ _READ_ONLY_OPEN),),
+        "openat": (_Check(2, (0,), mask=0xFFFF_FFFF ^ open_flags),),
         "mmap": (not_executable,),
         "mprotect": (not_executable,),
         "madvise": (_Check(2, _ADVICE),),
         "fcntl": (_Check(1, _DESCRIPTOR_COMMANDS),),
-        "ioctl": (_Check(1, _DEVICE_COMMANDS),),
+        "ioctl": (commands,),
         "clone": (_Check(0, (_THREAD,), mask=0xFFFF_FFFF ^ _DETACHED),),
         "tgkill": (itself,),
         "kill": (itself,),
@@ -370,10 +437,20 @@ _ANSWERS: Final = {
 }
 
 
-def seccomp_filter(*, machine: str, pid: int) -> tuple[Instruction, ...]:
-    """What `pid` may ask of the kernel on such a machine, as a classic BPF program."""
+def seccomp_filter(
+    *, machine: str, pid: int, open_flags: int = _READ_ONLY_OPEN, devices: Sequence[Path] = ()
+) -> tuple[Instruction, ...]:
+    """What `pid` may ask of the kernel on such a machine, as a classic BPF program.
+
+    `open_flags`: those with which it may open files. `devices`: those of a GPU, if it has one.
+    """
     kind = _MACHINES[machine]
-    checks = _checks(pid)
+    if devices:
+        checks = _checks(pid, open_flags | _DEVICE_OPEN, _GPU_COMMANDS)
+        numbers = _numbers(_GPU_NUMBERS + _NUMBERS, kind.column)
+    else:
+        checks = _checks(pid, open_flags, _COMMANDS)
+        numbers = _numbers(_NUMBERS, kind.column)
     program: list[Instruction] = [
         (_LOAD, 0, 0, _AT_ARCHITECTURE),
         (_JUMP_EQUAL, 1, 0, kind.audit),
@@ -382,23 +459,26 @@ def seccomp_filter(*, machine: str, pid: int) -> tuple[Instruction, ...]:
         (_JUMP_AT_LEAST, 0, 1, _X32_BIT),
         (_RETURN, 0, 0, _KILL),
     ]
-    for name, number in _numbers(kind.column):
+    for name, number in numbers:
         body = [instruction for check in checks.get(name, ()) for instruction in check.instructions()]
         body.append((_RETURN, 0, 0, _ANSWERS.get(name, _ALLOW)))
         program += [(_JUMP_EQUAL, 0, len(body), number), *body]
     return (*program, (_RETURN, 0, 0, _DENY))
 
 
-def _numbers(column: int) -> list[tuple[str, int]]:
+def _numbers(table: str, column: int) -> list[tuple[str, int]]:
     """Those with conditions first: the kernel remembers by number which others it may always let through."""
-    words = _NUMBERS.split()
+    words = table.split()
     rows = zip(words[::3], words[1 + column :: 3], strict=True)
     return [(name, int(number)) for name, number in reversed(list(rows)) if number != "-"]
 
 
-def _restrict_calls() -> None:
+def _restrict_calls(enclosure: Enclosure) -> None:
     machine = os.uname().machine
-    program = seccomp_filter(machine=machine, pid=os.getpid())
+    open_flags = _READ_ONLY_OPEN if enclosure.writable is None else _READ_ONLY_OPEN | _WRITING_OPEN
+    program = seccomp_filter(
+        machine=machine, pid=os.getpid(), open_flags=open_flags, devices=enclosure.devices
+    )
     code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in program))
     header = ctypes.create_string_buffer(struct.pack("HP", len(program), ctypes.addressof(code)))
     thread = _syscall(_MACHINES[machine].seccomp, _SET_MODE_FILTER, _THREADS_TOO, ctypes.addressof(header))

@@ -12,6 +12,8 @@ Constant folding stays on: what folds for ever does so in `examine` and is refus
 from __future__ import annotations
 
 import ctypes
+import functools
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +23,16 @@ from typing import Any, Final
 import numpy as np
 import onnxruntime
 
-from chalicelib.contract.errors import InferenceFailed, InvalidModel
+from chalicelib.contract.errors import DependencyFailed, InferenceFailed, InvalidModel, ModelRocketError
 from chalicelib.contract.messages import Signature, TensorSignature
+from host_container.providers import (
+    FIRST_DEVICE,
+    ON_CPU,
+    Execution,
+    Provider,
+    arena_options,
+    session_providers,
+)
 from modelrocket.tensors import ONNXRUNTIME_DTYPES, Array, numpy_dtype
 
 BFLOAT16: Final = "bfloat16"
@@ -36,6 +46,16 @@ _MESSAGE_LENGTH_MAX: Final = 300
 _PREFIX: Final = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _SOURCE: Final = re.compile(r"/\S+\.(?:h|hpp|cc|cpp|cu|cuh):\d+ (?:[^()]*\([^()]*\)(?: const)? )?")
 _SHORT_SOURCE: Final = re.compile(r"\b\w+\.(?:h|hpp|cc|cpp|cu|cuh):\d+ (?:\w+ )?")
+_GPU_FAULT: Final = re.compile(
+    r"CUDA (?:failure|error)|(?:CUDNN|CUBLAS|CUFFT) failure|BFCArena::AllocateRawInternal"
+)
+"""What onnxruntime says when a device or its memory fails. (cuda_call.cc, bfc_arena.cc)"""
+_GPU_LOST: Final = re.compile(r"CUDA failure (?!2:)\d+")
+"""Any error of the CUDA runtime at a run, but lack of memory (2), which passes."""
+EX_GPU_LOST: Final = 70
+_ON_CPU: Final = Provider.CPU.name_in_onnxruntime
+_STANDARD_ERROR: Final = 2
+_WHERE_ON_GPU: Final = re.compile(r" ; GPU=-?\d+ ; hostname=.*")
 _PATH_OR_ADDRESS: Final = re.compile(r"(?:/[\w.\-]+){2,}|0x[0-9a-fA-F]+")
 
 
@@ -48,10 +68,14 @@ class Dimension:
 
 
 class Session:
-    """A loaded model. `run` may be called from several threads at once."""
+    """A loaded model. `run` may be called from several threads at once.
+
+    `providers` are the execution providers that onnxruntime really uses, the preferred one first.
+    """
 
     def __init__(self, native: onnxruntime.InferenceSession) -> None:
         self._native = native
+        self.providers = tuple(native.get_providers())
         self.signature = Signature(
             inputs=tuple(_tensor(node, "input") for node in native.get_inputs()),
             outputs=tuple(_tensor(node, "output") for node in native.get_outputs()),
@@ -71,7 +95,8 @@ class Session:
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Arrays of the signature's dtypes in, arrays by output name out.
 
-        Raises InferenceFailed with a message that is safe to show.
+        Raises InferenceFailed with a message that is safe to show. Ends the process where CUDA has failed
+        for good: every later call would fail too, and who started it starts another.
         """
         try:
             if self._native_values:
@@ -80,6 +105,9 @@ class Session:
                 feeds = {name: _feed(array) for name, array in inputs.items()}
                 outputs = self._native.run(self._names, feeds)
         except Exception as error:  # onnxruntime's errors share no class but Exception
+            if self.providers[0] != _ON_CPU and _GPU_LOST.search(str(error)):
+                os.write(_STANDARD_ERROR, f"{plain_message(error)}\n".encode())
+                os._exit(EX_GPU_LOST)
             raise InferenceFailed(f"The model failed on this input: {plain_message(error)}") from error
         return dict(zip(self._names, outputs, strict=True))
 
@@ -89,11 +117,15 @@ class Session:
         return values
 
 
-def load(path: Path) -> Session:
-    """As it was uploaded. Raises InvalidModel with a reason that the model's owner can act on."""
+def load(path: Path, execution: Execution = ON_CPU) -> Session:
+    """As it was uploaded.
+
+    Raises InvalidModel with a reason that the model's owner can act on, and DependencyFailed when this
+    host's GPU does not do what it is there for: nothing is served from the CPU in its place.
+    """
     options = _options()
     options.enable_cpu_mem_arena = path.stat().st_size > _TINY_BYTES
-    return _open(str(path), options)
+    return _open(str(path), options, execution)
 
 
 def load_bytes(content: bytes) -> Session:
@@ -137,12 +169,54 @@ def _options() -> onnxruntime.SessionOptions:
     return options
 
 
-def _open(source: str | bytes, options: onnxruntime.SessionOptions) -> Session:
+def _open(source: str | bytes, options: onnxruntime.SessionOptions, execution: Execution = ON_CPU) -> Session:
+    if execution.provider is not Provider.CPU:
+        _share_arena(execution)
+        options.add_session_config_entry("session.use_env_allocators", "1")
     try:
-        native = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        native = onnxruntime.InferenceSession(
+            source, options, providers=session_providers(execution), enable_fallback=0
+        )
     except Exception as error:  # onnxruntime's errors share no class but Exception
-        raise InvalidModel(f"onnxruntime cannot load it: {plain_message(error)}") from error
-    return Session(native)
+        raise _refusal(error, execution) from error
+    session = Session(native)
+    _check_provider(session, execution)
+    return session
+
+
+@functools.cache
+def _share_arena(execution: Execution) -> None:
+    """One arena on the GPU for all sessions of this process, made with the first one.
+
+    Else each session had one of its own, with a limit of its own. It holds weights and what runs compute
+    with; not CUDA's context, cuDNN's and cuBLAS's handles, or TensorRT's engines.
+    """
+    memory = onnxruntime.OrtMemoryInfo(
+        "Cuda", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    arena = onnxruntime.OrtArenaCfg(arena_options(execution))
+    cuda = Provider.CUDA.name_in_onnxruntime
+    try:
+        onnxruntime.create_and_register_allocator_v2(cuda, memory, {"device_id": FIRST_DEVICE}, arena)
+    except RuntimeError as error:
+        raise DependencyFailed(f"The GPU of this host cannot be used: {plain_message(error)}") from error
+
+
+def _refusal(error: Exception, execution: Execution) -> ModelRocketError:
+    """The model's fault, unless it is the GPU's."""
+    if execution.provider is not Provider.CPU and _GPU_FAULT.search(str(error)):
+        return DependencyFailed(f"The GPU of this host cannot load it now: {plain_message(error)}")
+    return InvalidModel(f"onnxruntime cannot load it: {plain_message(error)}")
+
+
+def _check_provider(session: Session, execution: Execution) -> None:
+    """Where a provider cannot be had, onnxruntime goes on without it and says nothing."""
+    wanted = execution.provider.name_in_onnxruntime
+    if session.providers[0] != wanted:
+        raise DependencyFailed(
+            f"This host is to run models with {wanted}, but onnxruntime would use "
+            f"{', '.join(session.providers)}. Its operator must look after it."
+        )
 
 
 def return_freed_memory() -> None:
@@ -153,9 +227,9 @@ def return_freed_memory() -> None:
 
 
 def plain_message(error: BaseException) -> str:
-    """The first line of what onnxruntime says, without source files, paths and addresses."""
+    """The first line of what onnxruntime says, without source files, paths, addresses and host names."""
     text = str(error).strip().partition("\n")[0]
-    text = _PREFIX.sub("", text)
+    text = _WHERE_ON_GPU.sub("", _PREFIX.sub("", text))
     text = _SHORT_SOURCE.sub("", _SOURCE.sub("", text))
     text = _PATH_OR_ADDRESS.sub("…", text).strip()
     return (text or type(error).__name__)[:_MESSAGE_LENGTH_MAX]

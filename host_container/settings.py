@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
+from host_container.providers import Provider
+
 PREFIX: Final = "MODELROCKET_"
 MEMORY_BYTES_DEFAULT: Final = 2 * 1024**3
 DISK_TO_MEMORY: Final = 5
@@ -19,6 +21,7 @@ WORKER_TO_MEMORY: Final = 2
 _PORT_MAX: Final = 65_535
 _HOST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _KEY_HEX: Final = re.compile(r"[0-9A-Fa-f]{64}")
+_BEST: Final = "auto"
 
 Value = TypeVar("Value")
 
@@ -43,7 +46,11 @@ class InvalidSettings(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """One host's. Credentials for S3 are boto3's own affair (AWS_* variables, roles)."""
+    """One host's. Credentials for S3 are boto3's own affair (AWS_* variables, roles).
+
+    `provider` is what is to run models, None for the best that is there. `gpu_memory_bytes_max` is what
+    each worker may take on the GPU, None for no limit.
+    """
 
     host_id: str
     address: str
@@ -58,6 +65,8 @@ class Settings:
     worker_memory_bytes_max: int
     isolation: Isolation
     sandbox_required: bool
+    provider: Provider | None = None
+    gpu_memory_bytes_max: int | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -84,6 +93,8 @@ class Settings:
             ),
             isolation=read.value("ISOLATION", _isolation, default=Isolation.TENANT),
             sandbox_required=read.value("SANDBOX", _sandbox_required, default=True),
+            provider=read.value("PROVIDER", _provider, default=None),
+            gpu_memory_bytes_max=read.value("GPU_MEMORY_BYTES_MAX", _positive, default=None),
         )
         if read.problems:
             raise InvalidSettings(tuple(read.problems))
@@ -148,6 +159,15 @@ def _isolation(raw: str) -> Isolation:
         return Isolation(raw)
     except ValueError:
         raise ValueError(f"must be one of {', '.join(Isolation)}") from None
+
+
+def _provider(raw: str) -> Provider | None:
+    if raw == _BEST:
+        return None
+    try:
+        return Provider(raw)
+    except ValueError:
+        raise ValueError(f"must be one of {', '.join((_BEST, *Provider))}") from None
 
 
 def _sandbox_required(raw: str) -> bool:

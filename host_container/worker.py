@@ -16,7 +16,7 @@ import os
 import socket
 import threading
 import traceback
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,7 +41,8 @@ from host_container.frames import (
     frame,
 )
 from host_container.inference import Model, Output, answer_batch
-from host_container.session import load, load_mapped, load_prepacked, return_freed_memory
+from host_container.providers import ON_CPU, Execution
+from host_container.session import Session, load, load_mapped, load_prepacked, return_freed_memory
 
 _READ_BYTES: Final = 1 << 20
 _STATM_BYTES: Final = 128
@@ -63,13 +64,13 @@ class Waiting:
 
 @dataclass(slots=True)
 class Slot:
-    """A loaded model and what waits for it."""
+    """A loaded model and what waits for it, by identity, oldest first."""
 
     number: int
     model: Model
     heavy: bool
     batch_size_max: int
-    waiting: deque[Waiting] = field(default_factory=deque)
+    waiting: OrderedDict[int, Waiting] = field(default_factory=OrderedDict)
     busy: bool = False
 
 
@@ -92,6 +93,7 @@ class World:
     threads: int
     memory: int
     now: Callable[[], float]
+    execution: Execution = ON_CPU
 
 
 class Worker:
@@ -104,9 +106,11 @@ class Worker:
         self._now = world.now
         self._threads = world.threads
         self._memory = world.memory
+        self._execution = world.execution
         self._slots: dict[int, Slot] = {}
         self._light: deque[Slot] = deque()
         self._heavy: deque[Slot] = deque()
+        self._dropped: list[bytes] = []
         self._work = threading.Condition()
         self._sending = threading.Lock()
         self._started_threads = 0
@@ -137,11 +141,16 @@ class Worker:
             frames = self._reader.took(size)
         for one in frames:
             self._take(one, received)
+        if self._dropped:
+            self._send(b"".join(self._dropped))
+            self._dropped.clear()
         return True
 
     def _take(self, one: Frame, received: float) -> None:
         if one.kind == Kind.RUN:
             self._queue(one, received)
+        elif one.kind == Kind.DROP:
+            self._drop(one)
         elif one.kind == Kind.LOAD:
             self._send(self._load(one))
         elif one.kind == Kind.PREPACK:
@@ -160,13 +169,23 @@ class Worker:
         waiting = Waiting(one.identity, one.stamp, received, asked)
         if slot.heavy:
             with self._work:
-                slot.waiting.append(waiting)
+                slot.waiting[one.identity] = waiting
                 self._ready(slot)
             return
-        slot.waiting.append(waiting)
+        slot.waiting[one.identity] = waiting
         if not slot.busy:
             slot.busy = True
             self._light.append(slot)
+
+    def _drop(self, one: Frame) -> None:
+        """What has started is left to run."""
+        slot = self._slots.get(one.slot)
+        if slot is None:
+            return
+        with self._work:
+            waiting = slot.waiting.pop(one.identity, None)
+        if waiting is not None:
+            self._dropped.append(frame(Kind.DROPPED, b"", identity=one.identity))
 
     # Running.
 
@@ -181,7 +200,7 @@ class Worker:
 
     def _next_batch(self, slot: Slot) -> list[Waiting]:
         count = min(len(slot.waiting), slot.batch_size_max)
-        return [slot.waiting.popleft() for _ in range(count)]
+        return [slot.waiting.popitem(last=False)[1] for _ in range(count)]
 
     def _run(self, slot: Slot, batch: Sequence[Waiting], *, lane: int) -> bytes:
         started = self._now()
@@ -249,7 +268,7 @@ class Worker:
 
     def _loaded(self, order: LoadOrder, number: int) -> tuple[Slot, LoadReport]:
         before, started = self._memory_bytes(), self._now()
-        session = (load_mapped if order.built else load)(self._folder / order.file)
+        session = self._session(order)
         took = self._now() - started
         model = Model.of(order.record, session)
         certificate = order.built or certify(session.signature, session.run, seed=_SEED, clock=self._now)
@@ -262,9 +281,15 @@ class Worker:
             run_seconds=run_seconds,
             batch_size_max=batch_size_max,
             batching=certificate.evidence,
+            providers=session.providers,
         )
         heavy = run_seconds > _HEAVY_SECONDS
         return Slot(number, model, heavy, batch_size_max), report
+
+    def _session(self, order: LoadOrder) -> Session:
+        """There are prepared forms for CPUs only."""
+        path = self._folder / order.file
+        return load_mapped(path) if order.built else load(path, self._execution)
 
     def _prepack(self, number: int, payload: bytes) -> None:
         """On a thread of its own: what runs goes on with the mapped session until the faster one is there."""
@@ -290,6 +315,7 @@ class Worker:
             run_seconds=order.record.passport.run_ms / 1000,
             batch_size_max=slot.batch_size_max,
             batching="as before",
+            providers=session.providers,
         )
 
     def _report(self, before: _Memory, **measured: Any) -> LoadReport:
@@ -309,7 +335,8 @@ class Worker:
 def _reply(one: Waiting, outcome: Output | ModelRocketError, started: float) -> bytes:
     if isinstance(outcome, ModelRocketError):
         return _refused(one.identity, outcome)
-    ran = RAN.pack(started - one.received, outcome.run_seconds, outcome.rows, outcome.json_bytes)
+    waited = started - one.received
+    ran = RAN.pack(waited, outcome.batch_seconds, outcome.run_seconds, outcome.rows, outcome.json_bytes)
     return frame(Kind.ANSWER, ran + outcome.body, identity=one.identity)
 
 

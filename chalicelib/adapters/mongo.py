@@ -18,14 +18,25 @@ from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError, PyMongoError
 from pymongo.write_concern import WriteConcern
 
+from chalicelib.contract import limits
 from chalicelib.contract.errors import DependencyFailed
 from chalicelib.contract.messages import Passport, Signature
-from chalicelib.records import VERSION_MOVES, Account, Model, Token, Version, VersionState
+from chalicelib.records import (
+    VERSION_MOVES,
+    Account,
+    Model,
+    Token,
+    TrafficChange,
+    Version,
+    VersionState,
+)
 
 Document = dict[str, Any]
 Record = TypeVar("Record", bound=msgspec.Struct)
 _TIMEOUT_MS: Final = 5_000
 _DATETIME: Final = (datetime,)
+_WITHOUT_HISTORY: Final = {"history": 0}
+"""Models are read often, and whole pages of them: their history only when somebody looks at it."""
 
 
 class MongoStore:
@@ -44,6 +55,7 @@ class MongoStore:
         self._accounts = self._collection("accounts")
         self._tokens = self._collection("tokens")
         self._models = self._collection("models")
+        self._tombstones = self._collection("deleted_models")
         self._versions = self._collection("versions")
 
     def create_indexes(self) -> None:
@@ -60,6 +72,7 @@ class MongoStore:
             self._versions.create_index(
                 [("state", ASCENDING), ("activation_pending", ASCENDING), ("created_at", ASCENDING)]
             )
+            self._versions.create_index([("state", ASCENDING), ("_id", ASCENDING)])
 
     # Accounts and tokens.
 
@@ -81,6 +94,14 @@ class MongoStore:
         with _translated():
             return sum(1 for found in self._tokens.find(query) if not found.get("revoked_at"))
 
+    def revoke_model_tokens(self, tenant: str, model_id: str, *, at: datetime) -> Sequence[Token]:
+        query = {"tenant": tenant, "model_id": model_id}
+        with _translated():
+            for token in _read_all(self._tokens.find(query), Token):
+                valid = {"sha256": token.sha256, "revision": token.revision, "revoked_at": None}
+                self._tokens.update_one(valid, {"$set": {"revoked_at": at}, "$inc": {"revision": 1}})
+            return _read_all(self._tokens.find(query), Token)
+
     def tokens_page(self, after: str, limit: int) -> Sequence[Token]:
         with _translated():
             cursor = self._tokens.find({"sha256": {"$gt": after}}).sort("sha256", ASCENDING).limit(limit)
@@ -92,32 +113,54 @@ class MongoStore:
         with _translated():
             _insert(self._models, model)
             query = {"tenant": model.tenant, "name": model.name}
-            return _required(self._models.find_one(query), Model)
+            return _required(self._models.find_one(query, _WITHOUT_HISTORY), Model)
 
     def model(self, tenant: str, model_id: str) -> Model | None:
         with _translated():
-            return _read(self._models.find_one({"tenant": tenant, "_id": model_id}), Model)
+            found = self._models.find_one({"tenant": tenant, "_id": model_id}, _WITHOUT_HISTORY)
+            return _read(found, Model)
 
     def models(self, tenant: str, after: str, limit: int) -> Sequence[Model]:
-        query = {"tenant": tenant, "_id": {"$gt": after}}
-        with _translated():
-            return _read_all(self._models.find(query).sort("_id", ASCENDING).limit(limit), Model)
+        return _models_in(self._models, {"tenant": tenant, "_id": {"$gt": after}}, limit)
 
     def any_model(self, model_id: str) -> Model | None:
         with _translated():
-            return _read(self._models.find_one({"_id": model_id}), Model)
+            live = self._models.find_one({"_id": model_id}, _WITHOUT_HISTORY)
+            return _read(live or self._tombstones.find_one({"_id": model_id}), Model)
 
     def models_page(self, after: str, limit: int) -> Sequence[Model]:
-        with _translated():
-            cursor = self._models.find({"_id": {"$gt": after}}).sort("_id", ASCENDING).limit(limit)
-            return _read_all(cursor, Model)
+        return _models_in(self._models, {"_id": {"$gt": after}}, limit)
 
-    def activate(self, model: Model, version: Version) -> bool:
-        query = {"_id": model.id, "revision": model.revision}
-        active = {"active_version": version.number, "active_version_id": version.id}
-        change = {"$set": {**active, "revision": model.revision + 1}}
+    def change_model(self, seen: Model, changed: Model, entry: TrafficChange | None) -> bool:
+        fields = _document(changed)
+        del fields["_id"]
+        change: Document = {"$set": fields}
+        if entry is not None:
+            entries = [msgspec.to_builtins(entry, builtin_types=_DATETIME)]
+            change["$push"] = {"history": {"$each": entries, "$slice": -limits.TRAFFIC_HISTORY_MAX}}
         with _translated():
+            query = {"_id": seen.id, "revision": seen.revision}
             return self._models.update_one(query, change).modified_count == 1
+
+    def history(self, tenant: str, model_id: str) -> Sequence[TrafficChange]:
+        with _translated():
+            found = self._models.find_one({"_id": model_id}, {"tenant": 1, "history": 1}) or {}
+        return _read_all(found.get("history", ()) if found.get("tenant") == tenant else (), TrafficChange)
+
+    def delete_model(self, tombstone: Model) -> None:
+        with _translated():
+            _insert(self._tombstones, tombstone)
+            self._models.delete_one({"_id": tombstone.id})
+
+    def tombstones_page(self, after: str, limit: int) -> Sequence[Model]:
+        return _models_in(self._tombstones, {"_id": {"$gt": after}}, limit)
+
+    def remove_model(self, model_id: str) -> None:
+        with _translated():
+            tombstone = _read(self._tombstones.find_one({"_id": model_id}), Model)
+            if tombstone is not None:
+                self._tokens.delete_many({"tenant": tombstone.tenant, "model_id": model_id})
+                self._tombstones.delete_one({"_id": model_id})
 
     # Versions.
 
@@ -134,12 +177,18 @@ class MongoStore:
     def version(self, tenant: str, model_id: str, number: int) -> Version | None:
         query = {"tenant": tenant, "model_id": model_id, "number": number}
         with _translated():
-            return _read(self._versions.find_one(query), Version)
+            version = _read(self._versions.find_one(query), Version)
+        return None if version and version.state is VersionState.DELETED else version
 
     def versions(self, tenant: str, model_id: str, after: int, limit: int) -> Sequence[Version]:
-        query = {"tenant": tenant, "model_id": model_id, "number": {"$gt": after}}
-        with _translated():
-            return _read_all(self._versions.find(query).sort("number", ASCENDING).limit(limit), Version)
+        found: list[Version] = []
+        while len(found) < limit:
+            page = self._versions_behind(tenant, model_id, after, limit)
+            found += [version for version in page if version.state is not VersionState.DELETED]
+            if len(page) < limit:
+                break
+            after = page[-1].number
+        return tuple(found[:limit])
 
     def any_version(self, version_id: str) -> Version | None:
         with _translated():
@@ -156,6 +205,36 @@ class MongoStore:
 
     def start_preparing(self, version_id: str) -> bool:
         return self._move(version_id, VersionState.UPLOADING, VersionState.PREPARING, {})
+
+    def delete_version(self, version: Version, *, at: datetime) -> bool:
+        gone = {"deleted_at": at, "activation_pending": False}
+        return self._move(version.id, version.state, VersionState.DELETED, gone)
+
+    def restore_version(self, version: Version) -> bool:
+        return self._move(version.id, VersionState.DELETED, VersionState.READY, {"deleted_at": None})
+
+    def delete_versions(self, tenant: str, model_id: str, *, at: datetime) -> Sequence[str]:
+        with _translated():
+            versions = _read_all(self._versions.find({"tenant": tenant, "model_id": model_id}), Version)
+        return tuple(
+            version.id
+            for version in versions
+            if version.state is VersionState.DELETED or self.delete_version(version, at=at)
+        )
+
+    def deleted_page(self, after: str, limit: int) -> Sequence[Version]:
+        query = {"state": VersionState.DELETED.value, "_id": {"$gt": after}}
+        with _translated():
+            return _read_all(self._versions.find(query).sort("_id", ASCENDING).limit(limit), Version)
+
+    def remove_version(self, version: Version) -> None:
+        with _translated():
+            self._versions.delete_one({"_id": version.id, "state": VersionState.DELETED.value})
+
+    def _versions_behind(self, tenant: str, model_id: str, after: int, limit: int) -> Sequence[Version]:
+        query = {"tenant": tenant, "model_id": model_id, "number": {"$gt": after}}
+        with _translated():
+            return _read_all(self._versions.find(query).sort("number", ASCENDING).limit(limit), Version)
 
     def finish_ready(self, version_id: str, signature: Signature, passport: Passport) -> bool:
         measured = {"signature": msgspec.to_builtins(signature), "passport": msgspec.to_builtins(passport)}
@@ -183,13 +262,23 @@ class MongoStore:
 
 def _insert(collection: Collection[Document], record: Account | Token | Model | Version) -> bool:
     """False when a unique index has it already."""
-    document: Document = msgspec.to_builtins(record, builtin_types=_DATETIME)
-    document["_id"] = document.pop("id")
     try:
-        collection.insert_one(document)
+        collection.insert_one(_document(record))
     except DuplicateKeyError:
         return False
     return True
+
+
+def _models_in(collection: Collection[Document], query: Document, limit: int) -> Sequence[Model]:
+    with _translated():
+        cursor = collection.find(query, _WITHOUT_HISTORY).sort("_id", ASCENDING).limit(limit)
+        return _read_all(cursor, Model)
+
+
+def _document(record: Account | Token | Model | Version) -> Document:
+    document: Document = msgspec.to_builtins(record, builtin_types=_DATETIME)
+    document["_id"] = document.pop("id")
+    return document
 
 
 def _read(document: Mapping[str, Any] | None, kind: type[Record]) -> Record | None:

@@ -72,6 +72,13 @@ class S3Objects:
         with _translated():
             self._client.delete_object(Bucket=self._bucket, Key=key)
 
+    def delete_under(self, prefix: str) -> None:
+        with _translated():
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+            for page in pages:
+                for found in page.get("Contents", ()):
+                    self._client.delete_object(Bucket=self._bucket, Key=found["Key"])
+
 
 def _hex(checksum: str) -> str:
     """Base64 as S3 gives it, in hex; empty when there is none."""

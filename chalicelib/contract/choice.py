@@ -1,4 +1,6 @@
-"""Which host answers: a pure decision over what one round trip showed.
+"""Which version answers and which host runs it: pure decisions over what one round trip showed.
+
+Both doors decide by these functions, so that a caller is treated alike at either.
 
 Rendezvous hashing (Thaler and Ravishankar, 1998) gives each model its own order
 of all hosts: a host that joins or leaves moves only the models it gains or held.
@@ -7,11 +9,48 @@ of all hosts: a host that joins or leaves moves only the models it gains or held
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
+from typing import Final
 
 from chalicelib.contract import limits
 from chalicelib.contract.hotstate import RouteView
-from chalicelib.contract.messages import Heartbeat, HostState, ReplicaState
+from chalicelib.contract.messages import Heartbeat, HostState, ModelRecord, ReplicaState, VersionRecord
+
+_POINTS: Final = 2**64
+
+
+def chosen(
+    model: ModelRecord, *, sticky: str | None, request_id: str, quarantined: Container[str] = ()
+) -> VersionRecord:
+    """The version that answers, of a model with an active one.
+
+    The same sticky key gets the same version for as long as the split stands, and a caller
+    that has the candidate keeps it when its share grows. Without a key the request's id decides.
+    A quarantined candidate answers nobody.
+    """
+    assert model.active is not None
+    candidate = model.candidate
+    if candidate is None or not candidate.percent or candidate.version.version_id in quarantined:
+        return model.active
+    key = f"answer/{model.model_id}/{candidate.version.version_id}/{sticky or request_id}"
+    return candidate.version if _falls_within(candidate.percent, key) else model.active
+
+
+def mirrored(
+    model: ModelRecord, *, answering: VersionRecord, request_id: str, quarantined: Container[str] = ()
+) -> VersionRecord | None:
+    """The version that runs the same inputs only to be compared with the one that answers."""
+    candidate, active = model.candidate, model.active
+    if candidate is None or active is None or not candidate.mirror_percent:
+        return None
+    other = candidate.version if answering == active else active
+    if other.version_id in quarantined:
+        return None
+    if not _falls_within(
+        candidate.mirror_percent, f"mirror/{model.model_id}/{candidate.version.version_id}/{request_id}"
+    ):
+        return None
+    return other
 
 
 def rendezvous(model_id: str, host_ids: Iterable[str]) -> tuple[str, ...]:
@@ -26,7 +65,7 @@ def alive(hosts: Iterable[Heartbeat], *, now: float) -> tuple[Heartbeat, ...]:
     return fresh or tuple(host for host in serving if now - host.at <= limits.HOST_DEAD_SECONDS)
 
 
-def candidates(
+def destinations(
     view: RouteView, version_id: str, *, shuffled: Callable[[Sequence[Heartbeat]], Sequence[Heartbeat]]
 ) -> tuple[Heartbeat, ...]:
     """Hosts in the order in which to try them.
@@ -54,6 +93,12 @@ def view_model(view: RouteView) -> str:
 
 def _same_boot(host: Heartbeat | None, boot_id: str) -> bool:
     return host is not None and host.boot_id == boot_id
+
+
+def _falls_within(percent: int, key: str) -> bool:
+    """True for this share of keys, evenly, always the same ones, and still when the share is larger."""
+    point = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest())
+    return point * 100 < percent * _POINTS
 
 
 def _weight(model_id: str, host_id: str) -> bytes:

@@ -12,6 +12,8 @@ flushed and rebuilds itself. Ages are compared with the server's own clock.
     mr:replicas:<model id>   <version id>/<host id> → <state>/<boot id>
                              <version id>/!         → quarantined/<until>
     mr:assignments:<host id> set of version ids
+    mr:rollout:<model id>:<trial>  <version id>/<counter> → number, see Counts
+    mr:dropped               version id → when it was dropped: hosts forget its bytes
     mr:prepare               stream of PrepareJob, consumer group "hosts"
     mr:prepare:<version id>  the stage a job is in; its presence says that a job exists
     mr:results               stream of PrepareResult
@@ -23,7 +25,7 @@ A value that does not decode reads as absent. Redis errors surface as
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -34,6 +36,7 @@ import redis
 from chalicelib.contract import limits
 from chalicelib.contract.errors import DependencyFailed
 from chalicelib.contract.messages import (
+    Counts,
     Heartbeat,
     ModelRecord,
     PrepareJob,
@@ -51,6 +54,7 @@ JOBS: Final = "mr:prepare"
 RESULTS: Final = "mr:results"
 GROUP: Final = "hosts"
 HOSTS: Final = "mr:hosts"
+DROPPED: Final = "mr:dropped"
 PROJECTING: Final = "mr:projecting"
 PROJECTED: Final = "mr:projected"
 _EVERY_HOST: Final = "!"
@@ -106,6 +110,21 @@ redis.call('HSET', KEYS[1], ARGV[1], now[1] .. '.' .. string.format('%06d', now[
 return {known, redis.call('SMEMBERS', KEYS[2])}
 """
 
+# What is new is dropped now; what has been is left as it is.
+_DROP: Final = """
+local now = redis.call('TIME')
+for _, version in ipairs(ARGV) do
+  redis.call('ZADD', KEYS[1], 'NX', now[1] .. '.' .. string.format('%06d', now[2]), version)
+end
+"""
+
+# The server's time with it: what to ask from the next time.
+_DROPPED_SINCE: Final = """
+local now = redis.call('TIME')
+return {now[1] .. '.' .. string.format('%06d', now[2]),
+        redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf')}
+"""
+
 # From now, by the server's clock.
 _QUARANTINE: Final = """
 local till = tonumber(redis.call('TIME')[1]) + tonumber(ARGV[2])
@@ -158,6 +177,14 @@ class HeartbeatReply:
 
 
 @dataclass(frozen=True, slots=True)
+class Dropped:
+    """Versions that were deleted. `now` is what to ask from the next time."""
+
+    now: float
+    version_ids: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class ClaimedJob:
     entry_id: str
     job: PrepareJob
@@ -175,6 +202,8 @@ class HotState:
         self._end_projection = self._redis.register_script(_END_PROJECTION)
         self._heartbeat = self._redis.register_script(_HEARTBEAT)
         self._quarantine = self._redis.register_script(_QUARANTINE)
+        self._drop = self._redis.register_script(_DROP)
+        self._dropped_since = self._redis.register_script(_DROPPED_SINCE)
         self._enqueue = self._redis.register_script(_ENQUEUE)
 
     @classmethod
@@ -207,11 +236,15 @@ class HotState:
 
     # What a host's own door reads.
 
-    def credential(self, sha256: str, model_id: str) -> CredentialView:
-        """As of one instant."""
+    def credentials(self, wanted: Sequence[tuple[str, str]]) -> list[CredentialView]:
+        """Of pairs of a credential's SHA-256 and a model's id, all as of one instant."""
+        keys = [key for sha256, model_id in wanted for key in (_token(sha256), _model(model_id))]
         with _translated():
-            token, model, projected = self._redis.mget(_token(sha256), _model(model_id), PROJECTED)
-        return CredentialView(decode(token, TokenRecord), decode(model, ModelRecord), projected is not None)
+            *found, projected = self._redis.mget(*keys, PROJECTED)
+        return [
+            CredentialView(decode(token, TokenRecord), decode(model, ModelRecord), projected is not None)
+            for token, model in zip(found[::2], found[1::2], strict=True)
+        ]
 
     # The projection of the truth, written by the control plane only.
 
@@ -243,8 +276,8 @@ class HotState:
         """Routes and, before them, what they point to. Older revisions never overwrite newer ones."""
         with _translated(), self._redis.pipeline(transaction=False) as pipe:
             for record in records:
-                if record.active:
-                    pipe.set(_version(record.active.version_id), encode(record.active))
+                for version in _serving(record):
+                    pipe.set(_version(version.version_id), encode(version))
                 args: list[bytes | int] = [encode(record), record.revision]
                 self._put_if_newer(keys=[_model(record.model_id)], args=args, client=pipe)
             pipe.execute()
@@ -256,6 +289,57 @@ class HotState:
     def version(self, version_id: str) -> VersionRecord | None:
         with _translated():
             return decode(self._redis.get(_version(version_id)), VersionRecord)
+
+    def forget_model(self, model_id: str) -> None:
+        """Nobody has asked for it for as long as the deleted are kept."""
+        with _translated():
+            self._redis.delete(_model(model_id), _replicas(model_id))
+
+    # Trials of candidates.
+
+    def count_rollout(self, model_id: str, trial: int, seen: Mapping[str, Counts]) -> None:
+        """Add what a host saw, by version id. Hosts collect, and tell every few seconds."""
+        key = _rollout(model_id, trial)
+        with _translated(), self._redis.pipeline(transaction=True) as pipe:
+            for version_id, counts in seen.items():
+                for counter, amount in msgspec.structs.asdict(counts).items():
+                    if amount:
+                        pipe.hincrby(key, f"{version_id}/{counter}", amount)
+            pipe.expire(key, limits.ROLLOUT_COUNTS_SECONDS)
+            pipe.execute()
+
+    def rollout(self, model_id: str, trial: int) -> dict[str, Counts]:
+        """What all hosts saw together, by version id."""
+        with _translated():
+            raw = self._redis.hgetall(_rollout(model_id, trial))
+        return _read_counts(raw)
+
+    # What was deleted.
+
+    def drop_versions(self, version_ids: Sequence[str]) -> None:
+        """Hosts are told to forget them, and hold them no more. Safe to repeat."""
+        if not version_ids:
+            return
+        with _translated():
+            self._drop(keys=[DROPPED], args=list(version_ids))
+            hosts = self._redis.hkeys(HOSTS)
+            with self._redis.pipeline(transaction=False) as pipe:
+                for host_id in hosts:
+                    pipe.srem(_assignments(host_id.decode(errors="replace")), *version_ids)
+                pipe.execute()
+
+    def dropped_since(self, since: float) -> Dropped:
+        """What was dropped at or after `since` by the server's clock; 0 for everything still remembered."""
+        with _translated():
+            now, version_ids = self._dropped_since(keys=[DROPPED], args=[since])
+        return Dropped(float(now), frozenset(item.decode() for item in version_ids))
+
+    def forget_versions(self, version_ids: Sequence[str]) -> None:
+        """Their bytes are gone everywhere."""
+        if version_ids:
+            with _translated():
+                self._redis.zrem(DROPPED, *version_ids)
+                self._redis.delete(*map(_version, version_ids))
 
     # Hosts and replicas.
 
@@ -281,6 +365,13 @@ class HotState:
     def replicas(self, model_id: str) -> tuple[tuple[str, Replica], ...]:
         with _translated():
             return tuple(_read_replicas(self._redis.hgetall(_replicas(model_id)).items()))
+
+    def quarantined(self, model_id: str) -> frozenset[str]:
+        """Ids of the model's versions that no host may run now."""
+        with _translated():
+            seconds, micros = self._redis.time()
+            raw = self._redis.hgetall(_replicas(model_id))
+        return frozenset(_read_quarantined(raw.items(), seconds + micros / 1e6))
 
     def put_replica(self, model_id: str, version_id: str, replica: Replica) -> None:
         with _translated():
@@ -313,6 +404,13 @@ class HotState:
             pipe.delete(_assignments(host_id))
             if wanted:
                 pipe.sadd(_assignments(host_id), *wanted)
+            pipe.execute()
+
+    def assign_too(self, host_ids: Iterable[str], version_ids: Sequence[str]) -> None:
+        """Until the coordinator assigns anew, these hosts hold these as well."""
+        with _translated(), self._redis.pipeline(transaction=False) as pipe:
+            for host_id in host_ids:
+                pipe.sadd(_assignments(host_id), *version_ids)
             pipe.execute()
 
     # Preparing versions.
@@ -433,6 +531,10 @@ def _replicas(model_id: str) -> str:
     return f"mr:replicas:{model_id}"
 
 
+def _rollout(model_id: str, trial: int) -> str:
+    return f"mr:rollout:{model_id}:{trial}"
+
+
 def _assignments(host_id: str) -> str:
     return f"mr:assignments:{host_id}"
 
@@ -443,6 +545,21 @@ def _job(version_id: str) -> str:
 
 def _replica_entry(version_id: str, replica: Replica) -> tuple[str, str]:
     return f"{version_id}/{replica.host_id}", f"{replica.state}/{replica.boot_id}"
+
+
+def _serving(record: ModelRecord) -> tuple[VersionRecord, ...]:
+    candidate = record.candidate.version if record.candidate else None
+    return tuple(version for version in (record.active, candidate) if version is not None)
+
+
+def _read_counts(raw: Mapping[bytes, bytes]) -> dict[str, Counts]:
+    """Counters of another time or that do not decode are left out."""
+    found: dict[str, dict[str, int]] = {}
+    for field, value in raw.items():
+        version_id, _, counter = field.decode(errors="replace").partition("/")
+        if counter in Counts.__struct_fields__ and value.isdigit():
+            found.setdefault(version_id, {})[counter] = int(value)
+    return {version_id: Counts(**counters) for version_id, counters in found.items()}
 
 
 def _pairs(flat: Sequence[bytes] | dict[bytes, bytes]) -> Iterable[tuple[bytes, bytes]]:

@@ -12,11 +12,12 @@ import msgspec
 
 from chalicelib.contract import limits
 from chalicelib.contract.errors import Conflict, InvalidRequest, NotFound, PermissionDenied, Unauthenticated
-from chalicelib.contract.messages import ModelRecord, TokenRecord, VersionRecord
+from chalicelib.contract.messages import ModelRecord, TokenRecord
 from chalicelib.contract.tokens import is_well_formed, token_sha256
 
 NO_MODEL: Final = "-"
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_STICKY_KEY: Final = re.compile(rf"[\x20-\x7e]{{1,{limits.STICKY_KEY_LENGTH_MAX}}}")
 _REQUEST_ID: Final = re.compile(rf"[A-Za-z0-9._-]{{1,{limits.REQUEST_ID_LENGTH_MAX}}}")
 _SHOWN_LENGTH_MAX: Final = 40
 
@@ -30,10 +31,60 @@ class InferenceBody(msgspec.Struct, frozen=True):
 
 
 _BODY: Final = msgspec.json.Decoder(InferenceBody)
+_PLAIN_BYTES_MIN: Final = 16 * 1024
+_HEAD_BYTES_MAX: Final = 4 * 1024
+_TEXT: Final = rb'"([^"\\\x00-\x1f]*)"'
+_COLON: Final = rb"[ \t\n\r]*:[ \t\n\r]*"
+_COMMA: Final = rb"[ \t\n\r]*,[ \t\n\r]*"
+_BEFORE_INPUTS: Final = re.compile(
+    rb"[ \t\n\r]*\{[ \t\n\r]*"
+    rb'(?:"token"%(colon)b%(text)b%(comma)b"model"%(colon)b%(text)b'
+    rb'|"model"%(colon)b%(text)b(?:%(comma)b"token"%(colon)b%(text)b)?)'
+    rb'%(comma)b"inputs"%(colon)b(?=\{)' % {b"text": _TEXT, b"colon": _COLON, b"comma": _COMMA}
+)
+_FIRST_INPUT: Final = re.compile(rb"\{[ \t\n\r]*(?=\")")
+_NUMBERS: Final = re.compile(_TEXT + _COLON + rb"\[")
+_END: Final = re.compile(rb"(\})[ \t\n\r]*\}[ \t\n\r]*\Z")
+_TAIL_BYTES: Final = 64
 
 
 def read_inference(body: bytes | bytearray) -> InferenceBody:
     """Raises InvalidRequest."""
+    return (_read_numbers(body) if len(body) >= _PLAIN_BYTES_MIN else None) or _read(body)
+
+
+def _read_numbers(body: bytes | bytearray) -> InferenceBody | None:
+    """A large body in the usual order whose inputs are lists of numbers, without looking at each number.
+
+    Every quote after `"inputs": {` begins a name whose value is a list. So nothing after the inputs is an
+    object with names in it, and where the body ends in two braces, these close the inputs and the body.
+    Whether it is JSON at all is for the worker to say, as of any other inputs.
+    """
+    head = _BEFORE_INPUTS.match(body, 0, _HEAD_BYTES_MAX)
+    first = _FIRST_INPUT.match(body, head.end(), head.end() + _HEAD_BYTES_MAX) if head else None
+    end = _END.search(body, max(0, len(body) - _TAIL_BYTES))
+    if head is None or first is None or end is None or not _only_numbers(body, first.end()):
+        return None
+    token, model = (head[1], head[2]) if head[1] is not None else (head[4], head[3])
+    inputs = msgspec.Raw(memoryview(body)[head.end() : end.end(1)])
+    try:
+        return InferenceBody(model.decode(), inputs, None if token is None else token.decode())
+    except UnicodeDecodeError:
+        return None
+
+
+def _only_numbers(body: bytes | bytearray, quote: int) -> bool:
+    for _ in range(limits.TENSORS_MAX):
+        name = _NUMBERS.match(body, quote, quote + _HEAD_BYTES_MAX)
+        if name is None:
+            return False
+        quote = body.find(b'"', name.end())
+        if quote < 0:
+            return True
+    return False
+
+
+def _read(body: bytes | bytearray) -> InferenceBody:
     try:
         return _BODY.decode(body)
     except msgspec.ValidationError as error:
@@ -66,12 +117,14 @@ def model_key(model_id: str) -> str:
     return model_id if _UUID.fullmatch(model_id) else NO_MODEL
 
 
-def authorised(token: TokenRecord | None, model: ModelRecord | None) -> VersionRecord:
-    """The version to run, if this credential may run it. Foreign and missing look the same.
+def authorised(token: TokenRecord | None, model: ModelRecord | None) -> ModelRecord:
+    """The model, if this credential may run it; it has an active version. Foreign and missing look the same.
+
+    Whose token went with its model hears that the model is gone, not that the token is.
 
     Raises Unauthenticated, NotFound, PermissionDenied, Conflict.
     """
-    if token is None or token.revoked:
+    if token is None or (token.revoked and not _deleted_with(token, model)):
         raise Unauthenticated("This token is not valid.")
     if model is None or model.deleted or model.tenant != token.tenant:
         raise NotFound("There is no such model.")
@@ -81,7 +134,22 @@ def authorised(token: TokenRecord | None, model: ModelRecord | None) -> VersionR
         raise Conflict(
             "No version of this model is ready. Its versions say why: GET /v1/models/{id}/versions"
         )
-    return model.active
+    return model
+
+
+def read_sticky_key(text: str | None) -> str | None:
+    """X-Sticky-Key: requests with the same one are answered by the same version. Raises InvalidRequest."""
+    if not text:
+        return None
+    if _STICKY_KEY.fullmatch(text) is None:
+        raise InvalidRequest(
+            f"X-Sticky-Key: at most {limits.STICKY_KEY_LENGTH_MAX} printable ASCII characters expected"
+        )
+    return text
+
+
+def _deleted_with(token: TokenRecord, model: ModelRecord | None) -> bool:
+    return model is not None and model.deleted and token.model_id == model.model_id
 
 
 def is_request_id(text: str) -> bool:

@@ -7,10 +7,11 @@ None, so that a corrupt or old-schema value reads as a miss and never as a crash
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
 Message = TypeVar("Message", bound=msgspec.Struct)
 
 
@@ -71,14 +72,67 @@ class VersionRecord(msgspec.Struct, frozen=True):
     passport: Passport
 
 
+class Guard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a candidate is taken away by itself. Nothing is judged on fewer than `requests_min` runs.
+
+    Attributes:
+        errors_percent_max: of the candidate's runs, those that failed through the model's own fault.
+        latency_ratio_max: mean run time of the candidate over the active version's.
+        drift_percent_max: of the compared requests, those that were answered differently.
+        drift_tolerance: floating-point outputs are the same up to this, absolute below 1 and relative
+            above; labels (whole numbers, strings, booleans) must be equal.
+    """
+
+    errors_percent_max: Percent = 2.0
+    latency_ratio_max: Annotated[float, msgspec.Meta(ge=1, le=1000)] = 2.0
+    drift_percent_max: Percent = 5.0
+    requests_min: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 50
+    drift_tolerance: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)] = 0.1
+
+
+class CandidateRecord(msgspec.Struct, frozen=True):
+    """A version on trial beside the active one.
+
+    Attributes:
+        percent: share of callers it answers, 0 to 99.
+        mirror_percent: share of requests that both versions run, so that their answers are compared.
+        trial: names this trial, and so what is counted of it: another split is another trial.
+    """
+
+    version: VersionRecord
+    percent: int
+    mirror_percent: int
+    trial: int
+    drift_tolerance: float
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """What hosts saw of one version during a trial.
+
+    Attributes:
+        requests: requests it ran, whether it answered them or ran them only to be compared.
+        errors: those that failed through the model's own fault (500 `inference_failed`, a lost worker).
+        run_us: time in the model of those that succeeded, in microseconds, without queue and load.
+        mirrored: of the candidate: requests where both versions ran and were compared.
+        differing: of those, where labels or scores differ, or one of the two failed.
+    """
+
+    requests: int = 0
+    errors: int = 0
+    run_us: int = 0
+    mirrored: int = 0
+    differing: int = 0
+
+
 class ModelRecord(msgspec.Struct, frozen=True):
-    """How the gateway routes one model. `active` is None until a version is ready."""
+    """How both doors route one model. `active` is None until a version is ready."""
 
     model_id: str
     tenant: str
     revision: int
     active: VersionRecord | None = None
     deleted: bool = False
+    candidate: CandidateRecord | None = None
 
 
 class HostState(StrEnum):
@@ -141,6 +195,8 @@ class PrepareStage(StrEnum):
     VALIDATING = "validating"
     LOADING = "loading"
     MEASURING = "measuring"
+    WARMING = "warming"
+    """Ready, and being loaded where it will serve. Said by the control plane, not by a host."""
 
 
 class PrepareResult(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ import hmac
 import re
 import secrets
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 PREFIX: Final = "mr_"
@@ -67,6 +67,9 @@ class Ticket:
         version_id: which version may run.
         boot_id: of the host process meant; another process refuses.
         deadline_ms: Unix time in ms after which nobody waits for the answer.
+        trial: the trial that this run is counted under; 0 while the model has no candidate.
+        mirror_version_id: the version that runs the same inputs, only to be compared; empty for none.
+        drift_tolerance: see `Guard`; for the comparison.
     """
 
     request_id: str
@@ -74,21 +77,39 @@ class Ticket:
     version_id: str
     boot_id: str
     deadline_ms: int
+    trial: int = 0
+    mirror_version_id: str = ""
+    drift_tolerance: float = 0.0
 
     def sign(self, key: bytes) -> str:
         """The header value: the fields and their HMAC-SHA-256."""
-        text = "|".join((self.request_id, self.tenant, self.version_id, self.boot_id, str(self.deadline_ms)))
+        text = (
+            f"{self.request_id}|{self.tenant}|{self.version_id}|{self.boot_id}|{self.deadline_ms}"
+            f"|{self.trial}|{self.mirror_version_id}|{self.drift_tolerance}"
+        )
         return text + "|" + _mac(key, text)
+
+
+_FIELDS: Final = len(fields(Ticket))
 
 
 def read_ticket(header: str, key: bytes) -> Ticket | None:
     """The ticket, or None when it is not one of ours. The caller checks boot id and deadline."""
     text, _, mac = header.rpartition("|")
-    fields = text.split("|")
-    if len(fields) != 5 or not hmac.compare_digest(_mac(key, text).encode(), mac.encode()):  # noqa: PLR2004
+    values = text.split("|")
+    if len(values) != _FIELDS or not hmac.compare_digest(_mac(key, text).encode(), mac.encode()):
         return None
-    request_id, tenant, version_id, boot_id, deadline_ms = fields
-    return Ticket(request_id, tenant, version_id, boot_id, int(deadline_ms))
+    request_id, tenant, version_id, boot_id, deadline_ms, trial, mirror_version_id, tolerance = values
+    return Ticket(
+        request_id,
+        tenant,
+        version_id,
+        boot_id,
+        int(deadline_ms),
+        int(trial),
+        mirror_version_id,
+        float(tolerance),
+    )
 
 
 def _mac(key: bytes, text: str) -> str:

@@ -9,10 +9,17 @@ from chalicelib.contract.messages import Heartbeat
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
-    """A model with an active version."""
+    """A model with an active version.
+
+    Attributes:
+        following: versions on trial or about to take over.
+        held_on: hosts where the active version is ready, if there are any to follow it.
+    """
 
     model_id: str
     version_id: str
+    following: tuple[str, ...] = ()
+    held_on: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from chalicelib.contract import limits
 from chalicelib.contract.errors import DependencyFailed
 from chalicelib.contract.hotstate import CredentialView, HotState
 from chalicelib.contract.messages import (
+    CandidateRecord,
+    Counts,
     ModelRecord,
     PrepareJob,
     PrepareResult,
@@ -146,8 +149,6 @@ def test_a_finished_job_hands_its_result_over(hot: HotState) -> None:
 
 
 def test_a_dead_hosts_job_goes_to_another(hot: HotState, monkeypatch: pytest.MonkeyPatch) -> None:
-    from chalicelib.contract import limits
-
     hot.enqueue(JOB)
     first = hot.take_job("dies", wait_ms=50)
     assert first
@@ -184,22 +185,96 @@ def test_f01_a_redis_that_is_away_is_a_retryable_error() -> None:
 
 
 def test_a_hosts_door_sees_a_credential_and_a_model_in_one_look(hot: HotState) -> None:
-    assert hot.credential("sha", "m1") == CredentialView(None, None, projected=False)
+    assert hot.credentials([("sha", "m1")]) == [CredentialView(None, None, projected=False)]
     hot.put_token("sha", token(1))
     hot.put_model(model(1))
     hot.end_projection(hot.begin_projection())
-    assert hot.credential("sha", "m1") == CredentialView(token(1), model(1), projected=True)
+    assert hot.credentials([("sha", "m1")]) == [CredentialView(token(1), model(1), projected=True)]
 
 
 def test_a_projection_that_lost_something_is_not_complete(hot: HotState, raw_redis: Any) -> None:
     began = hot.begin_projection()
     raw_redis.flushall()
     hot.end_projection(began)
-    assert not hot.credential("sha", "m1").projected
+    assert not hot.credentials([("sha", "m1")])[0].projected
     first, second = hot.begin_projection(), hot.begin_projection()
     hot.end_projection(first)
-    assert not hot.credential("sha", "m1").projected
+    assert not hot.credentials([("sha", "m1")])[0].projected
     hot.end_projection(second)
-    assert hot.credential("sha", "m1").projected
+    assert hot.credentials([("sha", "m1")])[0].projected
     raw_redis.flushall()
-    assert not hot.credential("sha", "m1").projected
+    assert not hot.credentials([("sha", "m1")])[0].projected
+
+
+def test_a_route_brings_both_versions_it_speaks_of(hot: HotState) -> None:
+    second = msgspec.structs.replace(VERSION, version_id="v2", number=2)
+    candidate = CandidateRecord(second, percent=10, mirror_percent=5, trial=7, drift_tolerance=0.1)
+    hot.put_model(msgspec.structs.replace(model(1), candidate=candidate))
+    shown = hot.route("-", "m1").model
+    assert shown
+    assert shown.candidate == candidate
+    assert (hot.version("v1"), hot.version("v2")) == (VERSION, second)
+
+
+def test_what_hosts_saw_of_a_trial_adds_up(hot: HotState, raw_redis: Any) -> None:
+    seen = {"v1": Counts(requests=9, run_us=900), "v2": Counts(requests=1, errors=1, mirrored=1, differing=1)}
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: hot.count_rollout("m1", 7, seen), range(4)))
+    assert hot.rollout("m1", 7) == {
+        "v1": Counts(requests=36, run_us=3600),
+        "v2": Counts(requests=4, errors=4, mirrored=4, differing=4),
+    }
+    assert hot.rollout("m1", 8) == {}, "another split is another trial"
+    assert 0 < raw_redis.ttl("mr:rollout:m1:7") <= limits.ROLLOUT_COUNTS_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("v1/requests", b"many"), ("v1/unknown", b"1"), ("v1", b"1"), (b"\xff", b"\xff")]
+)
+def test_a_corrupt_counter_reads_as_none(hot: HotState, raw_redis: Any, field: Any, value: bytes) -> None:
+    raw_redis.hset("mr:rollout:m1:7", field, value)
+    assert hot.rollout("m1", 7) == {}
+
+
+def test_dropped_versions_are_heard_of_once_and_after_a_flush_again(hot: HotState, raw_redis: Any) -> None:
+    hot.drop_versions(["v1", "v2"])
+    first = hot.dropped_since(0)
+    assert first.version_ids == {"v1", "v2"}
+    hot.drop_versions(["v1", "v2"])
+    assert hot.dropped_since(first.now).version_ids == frozenset()
+    hot.drop_versions(["v3"])
+    assert hot.dropped_since(first.now).version_ids == {"v3"}
+    raw_redis.flushall()
+    hot.drop_versions(["v1"])
+    assert hot.dropped_since(first.now).version_ids == {"v1"}
+    hot.forget_versions(["v1"])
+    assert hot.dropped_since(0).version_ids == frozenset()
+
+
+def test_a_dropped_version_is_assigned_to_nobody(hot: HotState) -> None:
+    hot.beat(host("a"))
+    hot.assign("a", ["v1", "v2"])
+    hot.drop_versions(["v1"])
+    hot.drop_versions([])
+    assert hot.beat(host("a")).assignments == {"v2"}
+
+
+def test_a_version_to_be_warmed_is_assigned_beside_the_others(hot: HotState) -> None:
+    hot.assign("a", ["v1"])
+    hot.assign_too(["a", "b"], ["v2"])
+    assert hot.beat(host("a")).assignments == {"v1", "v2"}
+    assert hot.beat(host("b")).assignments == {"v2"}
+
+
+def test_the_quarantined_versions_of_a_model(hot: HotState) -> None:
+    hot.quarantine("m1", "v1", seconds=60)
+    hot.quarantine("m1", "v2", seconds=0)
+    assert hot.quarantined("m1") == {"v1"}
+
+
+def test_a_forgotten_model_leaves_nothing(hot: HotState, raw_redis: Any) -> None:
+    hot.put_model(model(1))
+    hot.put_replica("m1", "v1", Replica("a", "boot", ReplicaState.READY))
+    hot.forget_model("m1")
+    hot.forget_versions(["v1"])
+    assert raw_redis.keys("*") == []

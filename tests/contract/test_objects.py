@@ -109,3 +109,13 @@ def test_f18_a_store_that_is_away_is_a_retryable_error(plane: ControlPlane) -> N
         away.stored("key")
     assert raised.value.retryable
     assert "bucket" not in raised.value.message
+
+
+def test_everything_under_a_prefix_goes_and_nothing_beside_it(objects: S3Objects) -> None:
+    folder = f"models/{uuid.uuid4()}"
+    keys = [f"{folder}/v1/a.onnx", f"{folder}/v1/deep/report.json", f"{folder}/v10/a.onnx"]
+    for one in keys:
+        objects._client.put_object(Bucket=objects._bucket, Key=one, Body=DATA)
+    objects.delete_under(f"{folder}/v1/")
+    objects.delete_under(f"{folder}/v1/")
+    assert [objects.stored(one) is not None for one in keys] == [False, False, True]

@@ -9,9 +9,22 @@ import msgspec
 import pytest
 
 from chalicelib.adapters.mongo import MongoStore
+from chalicelib.contract import limits
 from chalicelib.contract.errors import DependencyFailed
-from chalicelib.contract.messages import TokenKind
-from chalicelib.records import Account, Model, Token, Version, VersionState, activated
+from chalicelib.contract.messages import Guard, TokenKind
+from chalicelib.records import (
+    Account,
+    Activation,
+    Candidate,
+    Model,
+    Split,
+    Token,
+    TrafficChange,
+    Version,
+    VersionState,
+    activated,
+    deleted,
+)
 from chalicelib.wiring import ControlPlane
 from tests.support.uploads import PASSPORT, SIGNATURE
 
@@ -113,11 +126,128 @@ def test_a_move_that_the_states_do_not_know_is_a_defect(store: MongoStore) -> No
         store.finish_failed("v1", state=VersionState.READY, reason="")
 
 
+def change(number: int) -> TrafficChange:
+    return TrafficChange(
+        at=NOW, by="mr_…", why="activated", before=Split(active=number - 1), after=Split(active=number)
+    )
+
+
 def test_traffic_moves_only_from_the_revision_seen(store: MongoStore) -> None:
     seen = store.ensure_model(model())
-    assert store.activate(seen, version(1))
-    assert not store.activate(seen, version(2))
-    assert store.model("alice", "m1") == activated(seen, version(1))
+    first = activated(seen, version(1))
+    assert store.change_model(seen, first, change(1))
+    assert not store.change_model(seen, activated(seen, version(2)), change(2))
+    assert store.model("alice", "m1") == first
+    assert store.history("alice", "m1") == (change(1),)
+    assert store.history("bob", "m1") == ()
+
+
+def test_of_many_changes_at_once_one_is_made(store: MongoStore) -> None:
+    seen = store.ensure_model(model())
+    with ThreadPoolExecutor(8) as pool:
+        made = list(
+            pool.map(lambda n: store.change_model(seen, activated(seen, version(n)), change(n)), range(1, 9))
+        )
+    assert sum(made) == 1
+    assert len(store.history("alice", "m1")) == 1
+
+
+def test_all_that_a_model_says_of_its_traffic_is_read_back(store: MongoStore) -> None:
+    seen = store.ensure_model(model())
+    candidate = Candidate(version=2, version_id="v2", percent=10, mirror_percent=5, limits=Guard(), trial=1)
+    activation = Activation(version=3, version_id="v3", since=NOW, by="mr_…")
+    changed = msgspec.structs.replace(
+        activated(seen, version(1)), candidate=candidate, activation=activation, numbers_used=7
+    )
+    assert store.change_model(seen, changed, None)
+    assert store.model("alice", "m1") == changed
+    assert store.history("alice", "m1") == ()
+
+
+def test_the_history_keeps_the_latest_changes(store: MongoStore) -> None:
+    seen = store.ensure_model(model())
+    for number in range(1, limits.TRAFFIC_HISTORY_MAX + 4):
+        changed = activated(seen, version(number))
+        assert store.change_model(seen, changed, change(number))
+        seen = changed
+    history = store.history("alice", "m1")
+    assert len(history) == limits.TRAFFIC_HISTORY_MAX
+    assert history[-1] == change(limits.TRAFFIC_HISTORY_MAX + 3)
+
+
+def test_f62_a_deleted_model_is_seen_by_the_platform_only_and_its_name_is_free(store: MongoStore) -> None:
+    seen = store.ensure_model(model())
+    tombstone = deleted(seen, NOW)
+    store.delete_model(tombstone)
+    store.delete_model(tombstone)
+    assert not store.change_model(seen, activated(seen, version(1)), None)
+    assert store.model("alice", "m1") is None
+    assert store.models("alice", "", 10) == store.models_page("", 10) == ()
+    assert store.any_model("m1") == tombstone
+    assert store.tombstones_page("", 10) == (tombstone,)
+    assert store.tombstones_page("m1", 10) == ()
+    assert store.ensure_model(model(model_id="m2")).id == "m2"
+    assert [one.id for one in store.models("alice", "", 10)] == ["m2"]
+
+
+def test_a_deleted_version_counts_for_numbers_and_is_listed_nowhere(store: MongoStore) -> None:
+    for number in (1, 2, 3):
+        store.add_version(version(number, version_id=f"v{number}"))
+    gone = version(3, version_id="v3")
+    assert store.delete_version(gone, at=NOW)
+    assert not store.delete_version(gone, at=NOW)
+    assert store.version("alice", "m1", 3) is None
+    assert [one.number for one in store.versions("alice", "m1", 0, 2)] == [1, 2]
+    assert store.last_number("alice", "m1") == 3
+    assert store.versions_in(VersionState.DELETED, activation_pending=True, limit=10) == ()
+    [listed] = store.deleted_page("", 10)
+    assert (listed.id, listed.deleted_at) == ("v3", NOW)
+    assert store.deleted_page("v3", 10) == ()
+    store.remove_version(version(1))
+    store.remove_version(gone)
+    assert store.deleted_page("", 10) == ()
+    assert store.last_number("alice", "m1") == 2
+
+
+def test_pages_of_versions_are_full_though_some_are_deleted(store: MongoStore) -> None:
+    for number in range(1, 10):
+        one = version(number, version_id=f"v{number}")
+        store.add_version(one)
+        if number in (2, 3, 4, 5, 9):
+            store.delete_version(one, at=NOW)
+    assert [one.number for one in store.versions("alice", "m1", 0, 3)] == [1, 6, 7]
+    assert [one.number for one in store.versions("alice", "m1", 7, 3)] == [8]
+
+
+def test_the_versions_of_a_model_go_together_and_a_second_time_changes_nothing(store: MongoStore) -> None:
+    for number in (1, 2):
+        store.add_version(version(number, version_id=f"v{number}"))
+    later = NOW.replace(hour=5)
+    assert sorted(store.delete_versions("alice", "m1", at=NOW)) == ["v1", "v2"]
+    assert sorted(store.delete_versions("alice", "m1", at=later)) == ["v1", "v2"]
+    assert {one.deleted_at for one in store.deleted_page("", 10)} == {NOW}
+    assert store.delete_versions("bob", "m1", at=NOW) == ()
+
+
+def test_the_tokens_of_a_model_are_revoked_once_and_others_stay(store: MongoStore) -> None:
+    for name, model_id in (("a", "m1"), ("b", "m1"), ("c", "m2"), ("d", None)):
+        store.add_token(token(name, model_id=model_id))
+    first = store.revoke_model_tokens("alice", "m1", at=NOW)
+    assert {(one.sha256, one.revoked_at, one.revision) for one in first} == {("a", NOW, 2), ("b", NOW, 2)}
+    assert store.revoke_model_tokens("alice", "m1", at=NOW.replace(hour=5)) == first
+    untouched = [store.token(name) for name in "cd"]
+    assert untouched == [token("c", model_id="m2"), token("d")]
+
+
+def test_only_a_tombstone_can_be_removed(store: MongoStore) -> None:
+    seen = store.ensure_model(model())
+    store.add_token(token("a", model_id="m1"))
+    store.remove_model("m1")
+    assert store.model("alice", "m1") == seen
+    store.delete_model(deleted(seen, NOW))
+    store.remove_model("m1")
+    assert store.any_model("m1") is None
+    assert store.token("a") is None
 
 
 def test_versions_are_found_by_state_oldest_first(store: MongoStore) -> None:
@@ -158,7 +288,13 @@ def test_a_document_that_does_not_fit_reads_as_absent(store: MongoStore) -> None
 
 def test_every_acknowledged_write_is_a_majority_write_on_disk(store: MongoStore) -> None:
     """F14: no collection the store writes to is weaker."""
-    for collection in (store._accounts, store._tokens, store._models, store._versions):
+    for collection in (
+        store._accounts,
+        store._tokens,
+        store._models,
+        store._tombstones,
+        store._versions,
+    ):
         assert collection.write_concern.document == {"w": "majority", "j": True}
 
 

@@ -32,7 +32,7 @@ from tests.support.hosts import (
     running_host,
     store,
 )
-from tests.support.processes import descendants, running_module
+from tests.support.processes import alive, descendants, running_module
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.stack
@@ -212,7 +212,7 @@ def test_f27_the_job_of_a_killed_host_is_done_by_another(
     examining = wait_for(lambda: examiners(host), what="the examination")
     host.process.kill()
     host.process.wait()
-    wait_for(lambda: not any(Path(f"/proc/{pid}/cwd").exists() for pid in examining), what="it to end too")
+    wait_for(lambda: not alive(examining), what="it to end too")
     (tmp_path / "other").mkdir()
     with running_host(servers, tmp_path / "other") as other:
         result = outcome(hot, job)

@@ -111,6 +111,12 @@ def test_triton_infers(caller: Caller, binary: bool) -> None:
     assert ("data" in response["outputs"][0]) is not binary
 
 
+@pytest.mark.parametrize("binary", [True, False])
+def test_triton_may_call_the_only_input_what_inference_calls_it(caller: Caller, binary: bool) -> None:
+    result = caller.infer({"modelInput": np.array([[3]], np.float32)}, binary=binary)
+    assert result.as_numpy("y").tolist() == [[7, 3]]
+
+
 @pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
 def test_triton_may_compress_its_requests(caller: Caller, algorithm: str) -> None:
     rows = np.ones((500, 1), np.float32)

@@ -13,6 +13,7 @@ import pytest
 
 from chalicelib.auth import IssuedToken, Principal
 from chalicelib.contract import limits
+from chalicelib.contract.choice import chosen
 from chalicelib.contract.errors import (
     Conflict,
     DeadlineExceeded,
@@ -28,11 +29,13 @@ from chalicelib.contract.errors import (
 )
 from chalicelib.contract.hotstate import HotState
 from chalicelib.contract.messages import Heartbeat, HostState, Replica, ReplicaState
-from chalicelib.contract.tokens import new_token, read_ticket
+from chalicelib.contract.tokens import Ticket, new_token, read_ticket
 from chalicelib.ports import HostReply, HostUnreachable
 from chalicelib.records import Version
 from chalicelib.routing import Clocks, Dispatching, InferenceAnswer, InferenceCall, Router
+from chalicelib.traffic import ChangeTraffic
 from chalicelib.wiring import ControlPlane
+from tests.integration.test_traffic import waiting
 from tests.support.uploads import deployed, uploaded
 from tests.unit.test_choice import host
 
@@ -300,3 +303,142 @@ def test_f71_a_body_that_is_no_request_is_refused(world: World, body: bytes, err
     with pytest.raises(error):
         world.router.infer(InferenceCall(body, None, "req-1", 25.0))
     assert world.asked() == []
+
+
+class Canary(World):
+    """Version 2 on trial beside version 1."""
+
+    def __init__(
+        self, plane: ControlPlane, owner: Principal, *, percent: int, mirror_percent: int = 0
+    ) -> None:
+        super().__init__(plane, owner)
+        self.second = waiting(plane, owner, DATA + b"2")
+        request = ChangeTraffic(version=2, percent=percent, mirror_percent=mirror_percent)
+        self.trial = plane.traffic.change(owner, self.version.model_id, request).model.candidate
+
+    def answer(self, key: str, *, sticky: str | None = None) -> InferenceAnswer:
+        body = {"token": self.issued.plain, "model": self.version.model_id, "inputs": json.loads(INPUTS)}
+        return self.router.infer(InferenceCall(json.dumps(body).encode(), None, key, 25.0, sticky))
+
+    def one_of_its_callers(self) -> str:
+        """A sticky key of the candidate's share."""
+        model = self.plane.hot.route("-", self.version.model_id).model
+        assert model
+        return next(
+            key for key in map(str, range(10_000)) if chosen(model, sticky=key, request_id="") != model.active
+        )
+
+    def tickets(self) -> list[Ticket]:
+        read = [read_ticket(headers["X-Rocket-Ticket"], b"k" * 32) for _, _, headers in self.hosts.asked]
+        assert all(read)
+        return [ticket for ticket in read if ticket]
+
+
+def test_a_candidate_answers_its_share_of_requests_and_says_so(plane: ControlPlane, alice: Principal) -> None:
+    world = Canary(plane, alice, percent=30)
+    world.add_host("a", answers)
+    versions = [world.answer(f"request-{number}").version for number in range(200)]
+    assert 20 <= versions.count(2) <= 100
+    ids = {1: world.version.id, 2: world.second.id}
+    assert [ticket.version_id for ticket in world.tickets()] == [ids[version] for version in versions]
+    assert world.trial
+    assert {ticket.trial for ticket in world.tickets()} == {world.trial.trial}
+    assert {ticket.mirror_version_id for ticket in world.tickets()} == {""}
+
+
+def test_a_caller_with_a_sticky_key_stays_with_its_version(plane: ControlPlane, alice: Principal) -> None:
+    world = Canary(plane, alice, percent=50)
+    world.add_host("a", answers)
+    callers = [f"caller {number}" for number in range(40)]
+    for caller in callers[:8]:
+        assert len({world.answer(f"request-{n}", sticky=caller).version for n in range(5)}) == 1
+    assert {world.answer("request", sticky=caller).version for caller in callers} == {1, 2}
+
+
+def test_a_shadow_answers_nobody_and_the_host_is_told_to_compare(
+    plane: ControlPlane, alice: Principal
+) -> None:
+    world = Canary(plane, alice, percent=0, mirror_percent=100)
+    world.add_host("a", answers)
+    assert {world.answer(f"request-{number}").version for number in range(20)} == {1}
+    assert {(one.version_id, one.mirror_version_id) for one in world.tickets()} == {
+        (world.version.id, world.second.id)
+    }
+    assert world.trial
+    assert {one.drift_tolerance for one in world.tickets()} == {world.trial.limits.drift_tolerance}
+
+
+def test_a_model_without_a_candidate_is_neither_counted_nor_compared(world: World) -> None:
+    world.add_host("a", answers)
+    world.infer()
+    [(_, _, headers)] = world.hosts.asked
+    ticket = read_ticket(headers["X-Rocket-Ticket"], b"k" * 32)
+    assert ticket
+    assert (ticket.trial, ticket.mirror_version_id) == (0, "")
+
+
+def test_a_quarantined_candidate_is_answered_for_by_the_active_version(
+    plane: ControlPlane, alice: Principal
+) -> None:
+    world = Canary(plane, alice, percent=99)
+    world.add_host("a", answers)
+    world.plane.hot.quarantine(world.version.model_id, world.second.id, seconds=60)
+    assert {world.answer(f"request-{number}").version for number in range(10)} == {1}
+
+
+def test_a_quarantined_active_version_leaves_the_candidate_its_callers(
+    plane: ControlPlane, alice: Principal
+) -> None:
+    world = Canary(plane, alice, percent=99)
+    world.add_host("a", answers)
+    world.plane.hot.quarantine(world.version.model_id, world.version.id, seconds=60)
+    assert world.answer("request-1", sticky=world.one_of_its_callers()).version == 2
+
+
+def test_an_error_of_the_candidate_is_its_answer(plane: ControlPlane, alice: Principal) -> None:
+    world = Canary(plane, alice, percent=99)
+    world.add_host("a", says(500))
+    world.add_host("b", says(500))
+    answer = world.answer("request-1", sticky=world.one_of_its_callers())
+    assert (answer.reply.status, answer.version, answer.tries) == (500, 2, 1)
+
+
+@pytest.mark.parametrize("play", [goes_away, hangs, says(503), says(421)])
+def test_where_no_host_runs_the_candidate_the_active_version_answers(
+    plane: ControlPlane, alice: Principal, play: Play
+) -> None:
+    world = Canary(plane, alice, percent=99)
+    replica = Replica("new", "boot-new", ReplicaState.READY)
+    world.add_host("new", play, ready=False)
+    plane.hot.put_replica(world.version.model_id, world.second.id, replica)
+    world.add_host("old", answers)
+    answer = world.answer("request-1", sticky=world.one_of_its_callers())
+    assert (answer.reply.body, answer.version, answer.tries) == (b'{"result": "from old"}', 1, 2)
+    assert [ticket.version_id for ticket in world.tickets()] == [world.second.id, world.version.id]
+
+
+def test_a_deleted_model_is_not_found(world: World, alice: Principal) -> None:
+    world.add_host("a", answers)
+    assert world.infer().reply.status == 200
+    world.plane.deletion.delete_model(alice, world.version.model_id)
+    with pytest.raises(NotFound):
+        world.infer()
+
+
+def test_a_deleted_model_is_not_found_either_after_a_flush(
+    world: World, alice: Principal, raw_redis: Any
+) -> None:
+    world.plane.deletion.delete_model(alice, world.version.model_id)
+    raw_redis.flushall()
+    with pytest.raises(NotFound):
+        world.infer()
+
+
+def test_f02_a_flushed_redis_does_not_forget_the_candidate(
+    plane: ControlPlane, alice: Principal, raw_redis: Any
+) -> None:
+    world = Canary(plane, alice, percent=99)
+    caller = world.one_of_its_callers()
+    raw_redis.flushall()
+    world.add_host("a", answers)
+    assert world.answer("request-1", sticky=caller).version == 2

@@ -26,7 +26,7 @@ def routed(plane: ControlPlane, version: Version) -> ModelRecord | None:
 def test_an_upload_becomes_ready_and_takes_the_traffic(plane: ControlPlane, alice: Principal) -> None:
     version = uploaded(plane, alice, DATA)
     assert version.state is VersionState.PREPARING
-    assert plane.uploads.stage(version) is PrepareStage.QUEUED
+    assert plane.uploads.status(alice, version.model_id, 1).stage is PrepareStage.QUEUED
     assert routed(plane, version) is None
     prepared(plane, version)
     assert plane.uploads.settle() == 1

@@ -41,6 +41,8 @@ class Order(msgspec.Struct, frozen=True):
     enclosed: bool = True
     required: bool = True
     memory_bytes_max: int | None = None
+    readable_files: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
     parent: int | None = None
     without: tuple[str, ...] = ()
     with_thread: bool = False
@@ -161,6 +163,8 @@ def _enclose(order: Order, connection: int) -> Report:
             return Report(refusal=NO_IO_URING)
     enclosure = sandbox.Enclosure(
         readable=(Path(order.folder),),
+        readable_files=tuple(map(Path, order.readable_files)),
+        devices=tuple(map(Path, order.devices)),
         keep_open=frozenset(keep),
         memory_bytes_max=order.memory_bytes_max,
         parent=order.parent or os.getppid(),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import faulthandler
+import fcntl
 import gc
 import mmap
 import os
@@ -55,13 +56,15 @@ class Probe:
 DENIED: Final[dict[str, Probe]] = {}
 WORKING: Final[dict[str, Probe]] = {}
 DEADLY: Final[dict[str, Probe]] = {}
+GPU: Final[dict[str, Probe]] = {}
+"""What a GPU's driver needs, and what it must not be let do."""
 REPLACING: Final = {"execute"}
 """Those that do not come back when they succeed."""
 
 
 def outcome(name: str, world: World) -> str:
     """`ok`, the probe's own word, or how it was refused: the name of an errno or of an exception."""
-    probe = {**DENIED, **WORKING, **DEADLY}[name]
+    probe = {**DENIED, **WORKING, **DEADLY, **GPU}[name]
     try:
         return probe.run(world) or "ok"
     except OSError as error:
@@ -85,6 +88,11 @@ def privileged(run: Run) -> Run:
 
 def working(run: Run) -> Run:
     WORKING[run.__name__] = Probe(run, True)
+    return run
+
+
+def gpu(run: Run) -> Run:
+    GPU[run.__name__] = Probe(run, False)
     return run
 
 
@@ -568,3 +576,97 @@ def segmentation_fault(_: World) -> None:
 def segmentation_fault_explained(_: World) -> None:
     faulthandler.enable()
     ctypes.string_at(0)
+
+
+# --- a GPU; /dev/full and /dev/zero stand in for its devices ---
+
+_FRONTEND_COMMAND: Final = 0xC010_4629
+_UNIFIED_MEMORY_COMMAND: Final = 0x25
+_INSERT_INPUT: Final = 0x5412
+_NOT_RESERVED: Final = 0x4000
+LISTED: Final = "/dev/full"
+UNLISTED: Final = "/dev/zero"
+
+
+def control(path: str, command: int, flags: int = os.O_RDWR) -> None:
+    """The devices that stand in know no command: ENOTTY is their own answer."""
+    descriptor = os.open(path, flags)
+    try:
+        fcntl.ioctl(descriptor, command)
+    finally:
+        os.close(descriptor)
+
+
+@gpu
+def open_listed_device(_: World) -> None:
+    os.close(os.open(LISTED, os.O_RDWR | os.O_CLOEXEC))
+
+
+@gpu
+def command_listed_device(_: World) -> None:
+    control(LISTED, _FRONTEND_COMMAND)
+
+
+@gpu
+def command_unified_memory(_: World) -> None:
+    control(LISTED, _UNIFIED_MEMORY_COMMAND)
+
+
+@gpu
+def command_foreign_to_gpus(_: World) -> None:
+    control(LISTED, _INSERT_INPUT)
+
+
+@gpu
+def open_unlisted_device(_: World) -> None:
+    control(UNLISTED, _FRONTEND_COMMAND)
+
+
+@gpu
+def command_device_it_may_read(_: World) -> None:
+    control("/dev/urandom", _FRONTEND_COMMAND, os.O_RDONLY)
+
+
+@gpu
+def open_own_file_to_write(world: World) -> None:
+    os.close(os.open(world.own("model.onnx"), os.O_RDWR))
+
+
+@gpu
+def name_another_thread(_: World) -> None:
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    try:
+        descriptor = os.open(f"/proc/self/task/{thread.native_id}/comm", os.O_RDWR)
+        os.write(descriptor, b"cuda-events")
+        os.close(descriptor)
+    finally:
+        done.set()
+        thread.join()
+
+
+@gpu
+def share_memory_file(_: World) -> None:
+    descriptor = os.memfd_create("probe")
+    os.ftruncate(descriptor, MEBIBYTE)
+    mmap.mmap(descriptor, MEBIBYTE).close()
+    os.close(descriptor)
+
+
+@gpu
+def share_large_memory_file(_: World) -> None:
+    descriptor = os.memfd_create("probe")
+    try:
+        os.ftruncate(descriptor, 65 * MEBIBYTE)
+    finally:
+        os.close(descriptor)
+
+
+@gpu
+def reserve_address_space(_: World) -> None:
+    """Far more than there is memory, as unified addressing does; not to be written to."""
+    LIBC.mmap.restype = ctypes.c_long
+    LIBC.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NOT_RESERVED
+    call(LIBC.mmap(None, 2**40, 0, flags, -1, 0))

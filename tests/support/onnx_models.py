@@ -130,6 +130,13 @@ def reshaping() -> bytes:
     )
 
 
+def rows_baked_in() -> bytes:
+    """Says that it takes any number of rows, and takes one."""
+    shapes = [value("x", ["n", 4]), value("y", ["n", 4])]
+    reshape = helper.make_node("Reshape", ["x", "shape"], ["y"])
+    return data(model([reshape], shapes[:1], shapes[1:], [weight("shape", [1, 4], "int64")]))
+
+
 def looking_up() -> bytes:
     """Fails on an index beyond 3."""
     return data(
@@ -175,6 +182,17 @@ def endless() -> bytes:
     return data(_loop(None))
 
 
+def endless_constant() -> bytes:
+    """The same, of constants alone: whoever folds constants folds for ever."""
+    body = _loop_body(value("v", [1]), value("w", [1]))
+    nodes = [
+        helper.make_node("Loop", ["", "always", "start"], ["never"], body=body),
+        helper.make_node("Add", ["x", "never"], ["y"]),
+    ]
+    weights = [weight("always", True, "bool"), weight("start", [3])]
+    return data(model(nodes, [value("x", [1])], [value("y", [1])], weights))
+
+
 def _loop(turns: onnx.TensorProto | None) -> onnx.ModelProto:
     body = _loop_body(value("v", [None]), value("w", [None]))
     loop = helper.make_node("Loop", ["turns" if turns else "", "always", "x"], ["y"], body=body)
@@ -208,16 +226,16 @@ def memory_bomb(size: int = 40_000) -> bytes:
     return folding_bomb(size, length=0)
 
 
-def nested(depth: int) -> bytes:
+def nested(depth: int, *, kind: bytes = b"If", branch: bytes = b"then_branch") -> bytes:
     """`If` inside `If` inside `If`, written byte by byte: the library itself refuses to."""
     graph = b""
     for _ in range(depth):
-        attribute = _field(1, b"then_branch") + _field(6, graph) + b"\xa0\x01\x05"  # its type is GRAPH
-        graph = _field(1, _field(4, b"If") + _field(5, attribute))
-    return b"\x08\x08" + _field(7, graph)  # IR version 8
+        attribute = field(1, branch) + field(6, graph) + b"\xa0\x01\x05"  # its type is GRAPH
+        graph = field(1, field(4, kind) + field(5, attribute))
+    return b"\x08\x08" + field(7, graph)  # IR version 8
 
 
-def _field(number: int, content: bytes) -> bytes:
+def field(number: int, content: bytes) -> bytes:
     length, size = b"", len(content)
     while size > 127:
         length += bytes([size & 127 | 128])

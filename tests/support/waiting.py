@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Final, TypeVar
@@ -22,3 +23,11 @@ def wait_for(condition: Callable[[], T | None], *, what: str, seconds: float = D
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {seconds:.0f} s in vain for {what}")
         time.sleep(_PAUSE_SECONDS)
+
+
+async def eventually(condition: Callable[[], object], *, what: str) -> None:
+    """As `wait_for`, while the other tasks of this loop run."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        await asyncio.sleep(_PAUSE_SECONDS / 10)

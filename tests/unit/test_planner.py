@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,3 +59,17 @@ def test_a_new_host_moves_no_model_between_the_others(
     after = place(states, [*hosts, newcomer], replicas_per_model=2)
     for host_id in hosts:
         assert set(after[host_id]) <= set(before[host_id])
+
+
+def test_what_follows_the_active_version_goes_to_where_that_is_held_as_well() -> None:
+    hosts = [host(name) for name in "abcdef"]
+    shard = {action.host_id for action in plan(fleet(hosts, ["m"]), POLICY) if assigned(action)}
+    [elsewhere, *_] = sorted({one.host_id for one in hosts} - shard)
+    model = ModelState("m", "old", ("new",), frozenset({elsewhere, "gone"}))
+    actions = plan(FleetState(now=NOW, hosts=tuple(hosts), models=(model,)), POLICY)
+    held = {action.host_id: action.version_ids for action in actions if assigned(action)}
+    assert held == {name: ("new", "old") for name in shard} | {elsewhere: ("new",)}
+
+
+def assigned(action: object) -> TypeGuard[Assign]:
+    return isinstance(action, Assign) and bool(action.version_ids)

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -83,14 +83,19 @@ def test_a_root_that_ended_is_told() -> None:
             tree.cpu_seconds()
 
 
-def test_memory_is_that_of_all_processes() -> None:
+@pytest.mark.parametrize(
+    "read",
+    [ProcessTree.memory_bytes, ProcessTree.resident_bytes, ProcessTree.anonymous_bytes],
+    ids=["proportional", "resident", "anonymous"],
+)
+def test_memory_is_that_of_all_processes(read: Callable[[ProcessTree], int]) -> None:
     with parent() as process:
         tree = ProcessTree([process.pid])
-        alone = tree.memory_bytes()
+        alone = read(tree)
         child = tell(process, "import time; content = b'x' * 50_000_000; time.sleep(600)")
         try:
             deadline = time.monotonic() + 60
-            while tree.memory_bytes() < alone + 50_000_000:
+            while read(tree) < alone + 50_000_000:
                 assert time.monotonic() < deadline, "the child's memory never showed"
         finally:
             os.kill(child, 9)

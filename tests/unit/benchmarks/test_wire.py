@@ -151,4 +151,5 @@ def test_the_tally_counts_good_answers_of_the_window_and_every_problem() -> None
     tally.answered(0, b"b", status=503, sent=0.0, now=0.5)
     report = tally.report(2.0, 3.0)
     assert (report["count"], report["p50_ms"], report["problems"]) == (2, 500.0, {"status 503": 1})
+    assert (report["refused"], tally.report(0.0, 1.0)["refused"]) == (0, 1)
     assert len(report["samples"]) == 1

@@ -13,8 +13,9 @@ from chalicelib.contract.messages import Passport, VersionRecord
 from host_container import prepared
 from host_container.examination import ExaminationLimits, run_build
 from host_container.frames import Asked
+from host_container.handle import Loaded, Outcome, Ran
 from host_container.prepared import ModelFiles
-from host_container.workers import Loaded, Outcome, Ran, Workers
+from host_container.workers import Workers
 from tests.support import onnx_models
 from tests.support.door import Door, open_door
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +15,12 @@ import pytest
 from chalicelib.contract import limits
 from chalicelib.contract.messages import HostState
 from host_container.connections import Front
+from host_container.fairness import Room
 from host_container.front import Door as FrontDoor
 from tests.support import onnx_models
 from tests.support.door import Door, open_door, read_reply, warm
 from tests.support.hosts import Reply
+from tests.support.waiting import eventually
 
 Scene = Callable[[Door], Awaitable[None]]
 ONE = {"x": [[1]]}
@@ -56,7 +59,7 @@ def test_an_answer_says_who_answered_and_where_the_time_went(tmp_path: Path) -> 
         }
         assert (reply.headers["x-request-id"], reply.headers["x-model-version"]) == ("r-1", "1")
         timings = [part.split(";dur=")[0] for part in reply.headers["server-timing"].split(", ")]
-        assert timings == ["queue", "load", "run"]
+        assert timings == ["queue", "load", "batch", "run"]
         (event,) = door.events("request")
         assert (event["request_id"], event["version"], event["status"]) == ("r-1", record.version_id, 200)
 
@@ -176,7 +179,7 @@ def test_f72_who_sends_too_slowly_is_cut_off(tmp_path: Path, sent: bytes) -> Non
         clock = _Clock()
         port = door.host.settings.port
         await door.host.front.close()
-        front = Front(_with_clock(door, clock))
+        front = Front(_with_clock(door, clock), Room(caller_bytes_max=10**9, bytes_max=10**9))
         await front.open("127.0.0.1", port)
         reader, writer = await door.connect()
         writer.write(sent)
@@ -188,6 +191,60 @@ def test_f72_who_sends_too_slowly_is_cut_off(tmp_path: Path, sent: bytes) -> Non
         await front.close()
 
     play(tmp_path, scene)
+
+
+def test_large_bodies_beyond_the_room_wait_and_are_answered(tmp_path: Path) -> None:
+    async def scene(door: Door) -> None:
+        async with _narrow(door) as room:
+            head, body = door.request(door.records[0], ONE).split(b"\r\n\r\n")
+            body += b" " * (200_000 - len(body))
+            whole = head.replace(b"Content-Length: ", b"X: ") + b"\r\nContent-Length: 200000\r\n\r\n" + body
+            connections = [await door.connect() for _ in range(9)]
+            for _, writer in connections:
+                writer.write(whole[:100_000])
+            await eventually(lambda: not room.is_empty, what="the first bodies")
+            for _, writer in (connections.pop(7), connections.pop(0)):  # one that waits and one that has room
+                writer.transport.abort()
+            for _, writer in connections:
+                writer.write(whole[100_000:])
+            for reader, writer in connections:
+                assert (await read_reply(reader)).status == 200
+                writer.close()
+            await eventually(lambda: room.is_empty, what="all of the room")
+
+    play(tmp_path, scene, onnx_models.marked(7))
+
+
+def test_a_body_that_finds_no_room_is_told_so(tmp_path: Path) -> None:
+    async def scene(door: Door) -> None:
+        clock = _Clock()
+        async with _narrow(door, clock) as room:
+            connections = [await door.connect() for _ in range(3)]
+            for _, writer in connections:
+                writer.write(b"POST /infer HTTP/1.1\r\nContent-Length: 200000\r\n\r\n{")
+            await asyncio.sleep(0.1)
+            clock.ahead = limits.DEADLINE_SECONDS_DEFAULT + 1
+            statuses = sorted([(await read_reply(reader)).status for reader, _ in connections])
+            assert statuses == [408, 408, 503]
+            await eventually(lambda: room.is_empty, what="all of the room")
+            for _, writer in connections:
+                writer.close()
+
+    play(tmp_path, scene)
+
+
+@asynccontextmanager
+async def _narrow(door: Door, clock: Callable[[], float] = time.monotonic) -> AsyncIterator[Room]:
+    """The same door, with room for two bodies of 200,000 bytes."""
+    port = door.host.settings.port
+    await door.host.front.close()
+    room = Room(caller_bytes_max=450_000, bytes_max=10**9)
+    front = Front(_with_clock(door, clock), room)
+    await front.open("127.0.0.1", port)
+    try:
+        yield room
+    finally:
+        await front.close()
 
 
 class _Clock:

@@ -90,6 +90,26 @@ def test_data_may_be_nested_like_the_shape() -> None:
     np.testing.assert_array_equal(read_one(body), [[1, 2], [3, np.nan]])
 
 
+@pytest.mark.parametrize(
+    "sent", [binary(name="modelInput"), (json.dumps(header(name="modelInput")).encode(), 0)]
+)
+def test_the_only_input_may_be_called_model_input(sent: tuple[bytes, int]) -> None:
+    assert read_one(*sent).shape == (1, 2)
+
+
+def test_model_input_is_no_name_for_one_of_several_nor_a_second_name() -> None:
+    both = {"inputs": [*header()["inputs"], *header(name="modelInput")["inputs"]]}
+    with pytest.raises(InvalidRequest, match='"x" is there twice'):
+        read_one(json.dumps(both).encode())
+    with pytest.raises(InvalidTensor, match='no input "modelInput"'):
+        read(
+            json.dumps(header(name="modelInput")).encode(),
+            0,
+            inputs={"x": SPEC, "z": TensorSpec("z", "float32", (None, 2))},
+            outputs=["y"],
+        )
+
+
 def large(values: list[Any], dtype: str = "float32", **more: Any) -> Array:
     """Read from a body that goes the fast way where it is plain."""
     one = {"name": "x", "shape": [len(values)], "datatype": DATATYPES[dtype], "data": values}

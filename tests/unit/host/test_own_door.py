@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import json
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,10 @@ class Credentials:
     def __init__(self, records: dict[str, VersionRecord]) -> None:
         self._records = records
 
-    def credential(self, sha256: str, model_id: str) -> CredentialView:
+    def credentials(self, wanted: Sequence[tuple[str, str]]) -> list[CredentialView]:
+        return [self._credential(*key) for key in wanted]
+
+    def _credential(self, sha256: str, model_id: str) -> CredentialView:
         token, record = None, self._records.get(model_id)
         if sha256 == token_sha256(TOKEN):
             token = TokenRecord("tenant", TokenKind.API_KEY, 1)
@@ -95,7 +98,7 @@ def test_a_cold_model_is_loaded_and_a_warm_one_answered_without_a_task(
             )
             assert (reply.headers["x-request-id"], reply.headers["x-model-version"]) == ("mine-1", "1")
             timings = [part.split(";dur=")[0] for part in reply.headers["server-timing"].split(", ")]
-            assert timings == ["auth", "queue", "load", "run"]
+            assert timings == ["auth", "queue", "load", "batch", "run"]
         made: list[str] = []
 
         def noted(work: Any, **options: Any) -> Any:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from host_container.providers import Provider
 from host_container.settings import InvalidSettings, Isolation, Settings
 
 GOOD = {
@@ -35,6 +36,8 @@ def test_defaults_are_two_gib_of_memory_and_five_times_that_on_disk() -> None:
         worker_memory_bytes_max=4 * 2**30,
         isolation=Isolation.TENANT,
         sandbox_required=True,
+        provider=None,
+        gpu_memory_bytes_max=None,
     )
 
 
@@ -61,6 +64,8 @@ def test_every_problem_is_named_at_once() -> None:
         pytest.param("DISPATCH_KEY", "secret", id="a key is 64 hexadecimal characters"),
         pytest.param("MEMORY_BYTES_MAX", "0", id="no memory is too little"),
         pytest.param("DISK_BYTES_MAX", "2GB", id="bytes are a number"),
+        pytest.param("PROVIDER", "rocm", id="a provider that is known"),
+        pytest.param("GPU_MEMORY_BYTES_MAX", "0", id="no memory of a GPU is too little"),
     ],
 )
 def test_a_wrong_value_is_named_and_not_repeated(name: str, value: str) -> None:
@@ -85,3 +90,10 @@ def test_isolation_and_sandbox_are_chosen_by_name() -> None:
     with pytest.raises(InvalidSettings) as caught:
         Settings.from_env(GOOD | {"MODELROCKET_ISOLATION": "none", "MODELROCKET_SANDBOX": "off"})
     assert len(caught.value.problems) == 2
+
+
+def test_a_provider_is_chosen_by_name_and_none_by_auto() -> None:
+    wanted = {"MODELROCKET_PROVIDER": "cuda", "MODELROCKET_GPU_MEMORY_BYTES_MAX": "4096"}
+    settings = Settings.from_env(GOOD | wanted)
+    assert (settings.provider, settings.gpu_memory_bytes_max) == (Provider.CUDA, 4096)
+    assert Settings.from_env(GOOD | {"MODELROCKET_PROVIDER": "auto"}).provider is None

@@ -14,15 +14,16 @@ import pytest
 
 from chalicelib.contract import limits
 from chalicelib.contract.messages import Passport, VersionRecord
-from host_container.workers import Loaded
+from host_container.handle import Loaded
 from tests.support import onnx_models
 from tests.support.door import Door, open_door, read_reply, warm
 from tests.support.hosts import Reply
 from tests.support.processes import descendants
-from tests.support.waiting import DEADLINE_SECONDS
+from tests.support.waiting import DEADLINE_SECONDS, eventually
 
 Scene = Callable[[Door], Awaitable[None]]
 LIGHT = Passport(load_ms=0.001, run_ms=0.01, memory_bytes=1_000)
+HEAVY = Passport(load_ms=0.001, run_ms=5, memory_bytes=1_000)
 
 
 def play(folder: Path, scene: Scene, *models: bytes, **options: Any) -> None:
@@ -31,13 +32,6 @@ def play(folder: Path, scene: Scene, *models: bytes, **options: Any) -> None:
             await scene(door)
 
     asyncio.run(main())
-
-
-async def until(condition: Callable[[], bool], *, what: str) -> None:
-    ends = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < ends, f"waited in vain for {what}"
-        await asyncio.sleep(0.005)
 
 
 def loaded(door: Door, record: VersionRecord) -> Loaded:
@@ -66,7 +60,7 @@ def test_f64_a_crash_ends_one_worker_and_what_did_not_cause_it_comes_back(tmp_pa
             assert (await door.infer(record, {"x": [[1]]})).status == 200
         before = loaded(door, other).worker.pid
         os.kill(loaded(door, mine).worker.pid, signal.SIGSEGV)
-        await until(lambda: bool(door.events("worker_ended")), what="the end of the worker")
+        await eventually(lambda: bool(door.events("worker_ended")), what="the end of the worker")
         [ended] = door.events("worker_ended")
         assert (ended["exit_code"], ended["suspects"], ended["versions"]) == (-signal.SIGSEGV, [], 2)
         for mark, record in ((1, mine), (2, also_mine), (3, other)):
@@ -86,7 +80,7 @@ def test_f64_what_was_running_is_answered_500_and_what_waited_is_answered(tmp_pa
         await warm(door, quick)
         running = asyncio.create_task(door.infer(slow, {"x": [1]}))
         handle = loaded(door, slow).worker
-        await until(lambda: bool(handle.beacon.lit()), what="the run to begin")
+        await eventually(lambda: bool(handle.beacon.lit()), what="the run to begin")
         os.kill(handle.pid, signal.SIGKILL)
         reply = await running
         assert (reply.status, reply.code) == (500, "inference_failed")
@@ -94,7 +88,7 @@ def test_f64_what_was_running_is_answered_500_and_what_waited_is_answered(tmp_pa
         assert (blamed["version"], blamed["quarantined"]) == (slow.version_id, False)
         assert (await door.infer(quick, {"x": [[1]]})).status == 200
 
-    play(tmp_path, scene, onnx_models.slow(50_000_000), onnx_models.marked(7))
+    play(tmp_path, scene, onnx_models.slow(5_000_000), onnx_models.marked(7))
 
 
 def test_a_blamed_version_gets_a_worker_of_its_own(tmp_path: Path) -> None:
@@ -228,10 +222,69 @@ def test_clients_that_vanish_mid_batch_take_nobody_with_them(tmp_path: Path) -> 
             for _, writer in vanishing:
                 writer.transport.abort()
             assert answers(await staying) == [[[7, n]] for n in range(10)]
-        await until(lambda: door.host.router.in_flight == 0, what="the counts to be right")
+        await eventually(lambda: door.host.router.in_flight == 0, what="the counts to be right")
         assert loaded(door, record).in_flight == 0
 
     play(tmp_path, scene, onnx_models.marked(7), passport=LIGHT)
+
+
+VANISHING = 200
+
+
+@pytest.mark.parametrize("passport", [pytest.param(LIGHT, id="light"), pytest.param(HEAVY, id="heavy")])
+def test_what_vanished_clients_asked_is_not_run_and_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passport: Passport
+) -> None:
+    """The worker is stopped meanwhile, so that none of it has begun."""
+    monkeypatch.setattr(
+        limits, "MODEL_QUEUE_MAX", 100
+    )  # no whole number of batches: the last one has company
+
+    async def scene(door: Door) -> None:
+        (record,) = door.records
+        await warm(door, record)
+        held, router = loaded(door, record), door.host.router
+        os.kill(held.worker.pid, signal.SIGSTOP)
+        clients = [await door.connect() for _ in range(VANISHING)]
+        for _, writer in clients:
+            writer.write(door.request(record, {"x": [[1]] * 100}))
+        await eventually(lambda: held.in_flight == limits.MODEL_QUEUE_MAX, what="the queue to be full")
+        for _, writer in clients:
+            writer.transport.abort()
+        await eventually(lambda: router.in_flight == 0, what="the host to notice")
+        asked = asyncio.create_task(door.infer(record, {"x": [[5]]}))
+        await eventually(lambda: router.in_flight == 1, what="the last one to be taken in")
+        os.kill(held.worker.pid, signal.SIGCONT)
+        reply = await asked
+        assert (reply.status, reply.body["result"]) == (200, {"y": [[7, 5]]})
+        assert int(reply.headers["x-batch-rows"]) == 1
+        await eventually(lambda: not held.worker.pending, what="the worker to have spoken of all")
+        assert held.in_flight == 0
+
+    play(tmp_path, scene, onnx_models.marked(7), passport=passport)
+
+
+def test_what_is_late_is_dropped_and_what_runs_is_left_to_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "KILL_GRACE_SECONDS", 60.0)
+
+    async def scene(door: Door) -> None:
+        (record,) = door.records
+        await warm(door, record)
+        held, ticket = loaded(door, record), door.ticket(record, seconds=0.3)
+        late = [asyncio.create_task(door.infer(record, {"x": [n]}, ticket=ticket)) for n in range(9)]
+        assert [(await one).status for one in late] == [504] * 9
+        await eventually(
+            lambda: len(held.worker.pending) == 1 and held.worker.beacon.lit(),
+            what="those that had not begun to be dropped while the first one runs",
+        )
+        assert held.in_flight == 0
+        await eventually(lambda: not held.worker.pending, what="the run to end")
+        assert (await door.infer(record, {"x": [3]})).body["result"] == {"y": [3]}
+        assert door.events("worker_ended") == []
+
+    play(tmp_path, scene, onnx_models.slow(2_000_000), passport=HEAVY)
 
 
 def test_f69_a_tenant_that_floods_is_shed_and_another_is_served(

@@ -1,0 +1,97 @@
+"""The processes that examine and build, with probes in the place of what they do.
+
+Run as `python -m tests.support.examined KIND PROBING`, KIND being `examine` or `builder`,
+with the order on standard input as the host gives it; what the probes saw comes back as
+the reason of the answer.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final, NoReturn
+
+import msgspec
+
+from chalicelib.contract.findings import Refusal
+from chalicelib.contract.messages import encode
+from host_container import builder, examine, onnxfile, sandbox
+from host_container.firewall import Refused
+from host_container.orders import BuildOrder, Order, Report
+from host_container.prepared import Built
+from tests.support.enclosure_probes import World, outcome
+
+_CPU_SECONDS_MAX: Final = 20
+_MEMORY_BYTES_MAX: Final = 2 * 2**30
+_FILE_BYTES_MAX: Final = 2**20
+
+
+class Probing(msgspec.Struct, frozen=True):
+    """`without_landlock`: the kernel is to be thought to lack it; `required` as in an order."""
+
+    world: World
+    probes: tuple[str, ...]
+    without_landlock: bool = False
+    required: bool = True
+
+
+def examining(model: Path, probing: Probing) -> dict[str, str]:
+    """By probe, what the process that examines this file saw. Raises CalledProcessError where it refuses."""
+    report = msgspec.json.decode(_answer("examine", _order(model, probing), probing), type=Report)
+    assert report.reason is not None
+    return msgspec.json.decode(report.reason, type=dict[str, str])
+
+
+def building(model: Path, folder: Path, probing: Probing) -> dict[str, str]:
+    """By probe, what the process that builds in this folder saw."""
+    answer = _answer("builder", BuildOrder(_order(model, probing), str(folder)), probing)
+    return msgspec.json.decode(msgspec.json.decode(answer, type=Built).reason or "", type=dict[str, str])
+
+
+def _order(model: Path, probing: Probing) -> Order:
+    return Order(
+        str(model),
+        os.getpid(),
+        _CPU_SECONDS_MAX,
+        _MEMORY_BYTES_MAX,
+        sandbox_required=probing.required,
+        file_bytes_max=_FILE_BYTES_MAX,
+    )
+
+
+def _answer(kind: str, order: Order | BuildOrder, probing: Probing) -> bytes:
+    """The last line that the process writes."""
+    command = [sys.executable, "-m", "tests.support.examined", kind, msgspec.json.encode(probing).decode()]
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, input=encode(order) + b"\n", capture_output=True, env=environment, check=True, timeout=60
+    )
+    return done.stdout.splitlines()[-1]
+
+
+def main() -> None:
+    kind, raw = sys.argv[1:]
+    asked = msgspec.json.decode(raw, type=Probing)
+    stray = os.open("/etc/passwd", os.O_RDONLY)
+    world = msgspec.structs.replace(asked.world, stray=stray)
+
+    def probe() -> str:
+        return msgspec.json.encode({name: outcome(name, world) for name in asked.probes}).decode()
+
+    def check(path: Path) -> NoReturn:
+        raise Refused(Refusal.UNEXPLAINED, probe())
+
+    def build(path: Path, folder: Path) -> NoReturn:
+        raise builder.Unfit(probe())
+
+    if asked.without_landlock:
+        sandbox.landlock_abi = lambda: None
+    onnxfile.check = check
+    builder.build = build
+    {"examine": examine, "builder": builder}[kind].main()
+
+
+if __name__ == "__main__":
+    main()
