@@ -130,6 +130,15 @@ def get_version(request: Request, _request_id: str, model_id: str, number: str) 
     return views.upload_status(status)
 
 
+@app.route("/v1/models/{model_id}/versions/{number}/report", methods=["GET"])
+@boundary.view
+def get_report(request: Request, _request_id: str, model_id: str, number: str) -> dict[str, Any]:
+    plane = control_plane()
+    principal = plane.auth.principal(request.headers.get("authorization"))
+    status = plane.uploads.status(principal, model_id, read_number(number, name="version"))
+    return views.report(status.version)
+
+
 @app.route("/v1/models/{model_id}/versions/{number}", methods=["DELETE"])
 @boundary.view
 def delete_version(request: Request, _request_id: str, model_id: str, number: str) -> Response:
@@ -147,6 +156,15 @@ def complete_upload(request: Request, _request_id: str, model_id: str, number: s
     version = plane.uploads.complete(principal, model_id, read_number(number, name="version"))
     status = plane.uploads.status(principal, model_id, version.number)
     return Response(body=views.upload_status(status), status_code=202)
+
+
+@app.route("/v1/models/{model_id}/versions/{number}/upload", methods=["GET"])
+@boundary.view
+def get_upload(request: Request, _request_id: str, model_id: str, number: str) -> dict[str, Any]:
+    plane = control_plane()
+    principal = plane.auth.principal(request.headers.get("authorization"))
+    missing = plane.uploads.missing(principal, model_id, read_number(number, name="version"))
+    return views.upload(missing)
 
 
 @app.route("/v1/limits", methods=["GET"])

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from rich.console import Console
 
-from benchmarks import models, others, page, peering, report, serve
+from benchmarks import models, others, page, peering, report, serve, soak
 from benchmarks.cells import Timing
 from benchmarks.children import REPOSITORY, ChildFailed
 from benchmarks.machine import this_machine
@@ -24,7 +24,8 @@ Item = TypeVar("Item")
 
 FOLDER: Final = REPOSITORY / "build" / "bench"
 DOCS: Final = REPOSITORY / "docs" / "benchmarks.md"
-BENCHES: Final = ("serve", "load", "density", "churn", "scan", "batching", "fairness", "vanish")
+_OTHERS: Final = ("load", "density", "churn", "scan", "batching", "fairness", "vanish", "passports", "soak")
+BENCHES: Final = ("serve", *_OTHERS)
 _FAILED: Final = 1
 _WIDTH_OF_A_FILE: Final = 180
 _DEFAULT: Final = (3, Timing(warm_up=0.4, measured=1.2))
@@ -42,6 +43,8 @@ benches (all of them, one after the other, where none is named)
   batching  throughput and CPU time with requests that share runs, and without
   fairness  answer times of a steady account while another floods the host
   vanish    recovery after 200 callers vanish in mid-flight
+  passports what was measured of some sixty models, beside what a host sees when it loads them
+  soak      one model uploaded 50 times under constant load: what fails, what is mixed up
 
 examples
   python -m benchmarks                                    everything of ours: about 25 minutes
@@ -112,6 +115,8 @@ def _measure(bench: str, chosen: argparse.Namespace, say: Callable[[str], None])
         "batching": others.company,
         "fairness": others.sharing,
         "vanish": others.vanishing,
+        "passports": others.predictions,
+        "soak": soak.soaking,
     }
     return serve.Outcome(tables=tables[bench](FOLDER, effort, say))
 

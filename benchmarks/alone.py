@@ -119,7 +119,7 @@ def memory_for(record: VersionRecord, count: float) -> dict[str, str]:
 
     A worker's own limit is on addresses, and stays what it is on a usual host.
     """
-    size = max(record.bytes, record.passport.memory_bytes)
+    size = max(record.bytes_in_all, record.passport.memory_bytes)
     return {
         "MODELROCKET_MEMORY_BYTES_MAX": str(round(count * size)),
         "MODELROCKET_WORKER_MEMORY_BYTES_MAX": str(WORKER_TO_MEMORY * MEMORY_BYTES_DEFAULT),

@@ -18,6 +18,7 @@ from benchmarks import (
     interference,
     loading,
     models,
+    passports,
     scan,
     vanish,
 )
@@ -293,3 +294,85 @@ def _vanish_lines(
             seen = vanish.measure(lane)
             figures = map(number, (seen.calm, seen.first, seen.worst, seen.normal_again))
             yield (target.name, lane.protocol, *figures, str(seen.problems))
+
+
+_PASSPORTS: Final = (None, 12)
+
+
+def predictions(folder: Path, effort: Effort, say: Say) -> list[FreeTable]:
+    """Passports beside what a host then sees."""
+    seen = passports.measure(folder, most=_PASSPORTS[effort.quick], say=say)
+    measured = passports.measured(seen)
+    columns = (
+        "model",
+        "served",
+        "file KB",
+        "prepared s",
+        "load ms, passport",
+        "seen",
+        "error",
+        "wall ms",
+        "own MB, passport",
+        "seen",
+        "error",
+        "best batch",
+        "gain",
+        "certificate",
+    )
+    return [
+        FreeTable(
+            "What nine of ten stay within",
+            ("", "models", "load, processor", "load, wall", "memory"),
+            _deciles(measured),
+        ),
+        FreeTable("Each model", columns, tuple(map(_passport_line, seen))),
+    ]
+
+
+def _deciles(seen: Sequence[passports.Seen]) -> tuple[tuple[str, ...], ...]:
+    large = [one for one in seen if one.bytes_anonymous >= passports.LARGE_BYTES]
+    beyond = passports.ninth_decile(one.memory_error_beyond_pages for one in seen)
+    batchable = sum(one.batchable for one in seen)
+    return (
+        ("all", str(len(seen)), *_errors(seen)),
+        ("all, beyond 64 KiB", str(len(seen)), "", "", f"{beyond:.1%}"),
+        ("of 1 MB and more", str(len(large)), *_errors(large)),
+        ("rows may share runs", f"{batchable} of {len(seen)}", "", "", ""),
+    )
+
+
+def _errors(seen: Sequence[passports.Seen]) -> tuple[str, ...]:
+    decile = passports.ninth_decile
+    errors = (
+        decile(one.load_error for one in seen),
+        decile(one.wall_error for one in seen),
+        decile(one.memory_error for one in seen),
+    )
+    return tuple(f"{error:.1%}" for error in errors)
+
+
+def _passport_line(seen: passports.Seen) -> tuple[str, ...]:
+    passport = seen.passport
+    if passport is None:
+        return (
+            seen.name,
+            "refused",
+            number(seen.file_bytes / 1000),
+            number(seen.seconds),
+            *("",) * 9,
+            str(seen.refused),
+        )
+    return (
+        seen.name,
+        "prepared" if passport.prepared else "as uploaded",
+        number(seen.file_bytes / 1000),
+        number(seen.seconds),
+        *map(number, (passport.load_ms, seen.load_ms)),
+        f"{seen.load_error:+.0%}",
+        number(seen.wall_ms),
+        *(number(size / _MB) for size in (passport.bytes_anonymous, seen.bytes_anonymous)),
+        f"{seen.memory_error:+.0%}",
+        str(passport.batch_size_best),
+        number(passport.batch_gain),
+        "yes" if seen.batchable else seen.evidence,
+    )

@@ -117,6 +117,27 @@ A request without a good answer counts as ten seconds. Aimed at: p99 here at mos
 Each sends a whole request and resets its connection; then callers come one after the other.
 """,
     ),
+    "passports": _Section(
+        "What a passport says, and what a host sees",
+        """\
+Each model is prepared as any upload, by a host that then loads it into a fresh worker. *Load ms* is
+processor time, in the process that measured and in the worker; *wall ms* is what the worker's load took
+beside whatever else ran. *Own MB* is what the process grew by that no file backs, with freed memory given
+back. Memory comes in pages of 4 KB, and small models
+fit into pages that are there already: *beyond 64 KiB* counts what differs by more. *Certificate*: whether
+rows of different callers may share a run. Aimed at: load time within 25 %, memory within 10 %.
+""",
+    ),
+    "soak": _Section(
+        "New versions under load",
+        """\
+One model is uploaded again and again through the public API, each version once the one before has taken
+over, while callers at the gateway and at each host's own door ask all the time. Each answer says which
+version gave it and repeats the number it was asked with. *Failed or mixed up*: another status than 200,
+an answer to something else, a version that is not the one the header names, or an older one after a newer
+one at the same caller. Aimed at: none.
+""",
+    ),
 }
 """In the order of the page."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from chalicelib.contract.messages import Heartbeat, Passport, Signature
+from chalicelib.contract.messages import Heartbeat, Preparation, PrepareResult, VersionFile
 from chalicelib.records import Account, Model, Token, TrafficChange, Version, VersionState
 
 
@@ -86,6 +86,9 @@ class Store(Protocol):
     def versions_in(self, state: VersionState, *, activation_pending: bool, limit: int) -> Sequence[Version]:
         """Any tenant's, oldest first."""
 
+    def set_upload_id(self, version: Version, file: VersionFile, upload_id: str) -> bool:
+        """In place of what `version` says of it; False when that has changed, or it is not uploading."""
+
     def start_preparing(self, version_id: str) -> bool:
         """uploading → preparing; False when it was not uploading."""
 
@@ -104,10 +107,12 @@ class Store(Protocol):
     def remove_version(self, version: Version) -> None:
         """A deleted one. Its number is not used again."""
 
-    def finish_ready(self, version_id: str, signature: Signature, passport: Passport) -> bool:
-        """preparing → ready; False when it was not preparing."""
+    def finish_ready(self, result: PrepareResult) -> bool:
+        """preparing → ready, with what a host found; False when it was not preparing."""
 
-    def finish_failed(self, version_id: str, *, state: VersionState, reason: str) -> bool:
+    def finish_failed(
+        self, version_id: str, *, state: VersionState, reason: str, preparation: Preparation | None = None
+    ) -> bool:
         """`state` → failed; False when it was in another state."""
 
     def activation_done(self, version_id: str) -> None: ...
@@ -115,13 +120,24 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class UploadPart:
-    """Where and how the client sends bytes `offset` to `offset + bytes`."""
+    """Where and how the client sends bytes `offset` to `offset + bytes` of a file, its part `number`."""
 
     method: str
     url: str
     headers: dict[str, str]
     offset: int
     bytes: int
+    number: int = 1
+    file: VersionFile = VersionFile.MODEL
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPart:
+    """A part that has arrived."""
+
+    number: int
+    bytes: int
+    etag: str
 
 
 class ObjectStore(Protocol):
@@ -136,9 +152,24 @@ class ObjectStore(Protocol):
     def keep(self, staging: StoredObject, key: str) -> None:
         """Copy a checked upload to its lasting key. Conflict when it changed meanwhile."""
 
+    def begin_parts(self, key: str) -> str:
+        """The id of an upload in parts. Nothing is under the key before they are joined."""
+
+    def presign_part(self, key: str, upload_id: str, *, number: int, size: int) -> UploadPart:
+        """A grant to store one part of this size, until the upload ends but for a limited time."""
+
+    def parts(self, key: str, upload_id: str) -> Sequence[StoredPart] | None:
+        """Those that have arrived, each once, in order; None when there is no such upload any more."""
+
+    def join_parts(self, key: str, upload_id: str, parts: Sequence[StoredPart]) -> None:
+        """Make them the object. Safe to repeat. Conflict when the parts or the upload are gone."""
+
+    def abort_parts(self, key: str, upload_id: str) -> None:
+        """Forget an upload and its parts. Safe to repeat."""
+
     def delete(self, key: str) -> None: ...
     def delete_under(self, prefix: str) -> None:
-        """Everything whose key begins so. Safe to repeat."""
+        """Everything whose key begins so, and what is still arriving there. Safe to repeat."""
 
 
 @dataclass(frozen=True, slots=True)

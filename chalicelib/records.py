@@ -20,6 +20,7 @@ import msgspec
 
 from chalicelib.contract.messages import (
     CandidateRecord,
+    Certificate,
     Guard,
     ModelRecord,
     Passport,
@@ -27,7 +28,9 @@ from chalicelib.contract.messages import (
     Signature,
     TokenKind,
     TokenRecord,
+    VersionFile,
     VersionRecord,
+    WeightsFile,
 )
 
 
@@ -185,10 +188,15 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         id: names it towards hosts and stores; never reused.
         number: 1, 2, 3 … within the model; what users see.
-        staging_key: where the client's bytes arrive.
+        bytes, sha256: of the graph.
+        weights: the file of weights beside the graph, where there is one.
+        staging_key: where a graph arrives that comes in one piece.
         object_key: where the verified bytes are kept.
+        upload_ids: the store's names for what arrives in parts, by file.
         activation_pending: it asks for the traffic once ready.
         reason: why it failed, for the user.
+        preparation: what the host found besides, a `Preparation` as JSON: MongoDB takes no dots in keys.
+        receipt: what the client said of its conversion, as JSON.
     """
 
     id: str
@@ -202,10 +210,15 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     framework: str
     staging_key: str
     object_key: str
+    weights: WeightsFile | None = None
+    upload_ids: dict[VersionFile, str] = {}
     activation_pending: bool = True
     reason: str | None = None
     signature: Signature | None = None
     passport: Passport | None = None
+    certificate: Certificate | None = None
+    preparation: str | None = None
+    receipt: str | None = None
     deleted_at: datetime | None = None
 
     @property
@@ -222,6 +235,7 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
             sha256=self.sha256,
             bytes=self.bytes,
             object_key=self.object_key,
+            weights=self.weights,
         )
 
     def becomes_active(self, model: Model) -> bool:
@@ -243,6 +257,8 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
             object_key=self.object_key,
             signature=self.signature,
             passport=self.passport,
+            certificate=self.certificate,
+            weights=self.weights,
         )
 
 

@@ -25,6 +25,7 @@ class Settings:
         s3_endpoint_url: None for AWS's own.
         dispatch_key: signs the tickets that hosts check.
         retention_seconds: how long the bytes of what was deleted are kept.
+        upload_part_bytes: larger files arrive in parts of this size.
         host_network: the only network inference requests are forwarded into.
     """
 
@@ -39,6 +40,7 @@ class Settings:
     tick_seconds: float
     loop_seconds: float
     retention_seconds: float
+    upload_part_bytes: int
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -56,9 +58,18 @@ class Settings:
             tick_seconds=reader.read("TICK_SECONDS", float, "10"),
             loop_seconds=reader.read("LOOP_SECONDS", float, "50"),
             retention_seconds=reader.read("RETENTION_SECONDS", float, str(limits.RETENTION_SECONDS)),
+            upload_part_bytes=reader.read("UPLOAD_PART_BYTES", _part_bytes, str(limits.UPLOAD_PART_BYTES)),
         )
         reader.raise_problems()
         return settings
+
+
+def _part_bytes(text: str) -> int:
+    """As S3 takes them, and enough of them for the largest file."""
+    least = max(limits.UPLOAD_PART_BYTES_MIN, -(-limits.WEIGHTS_BYTES_MAX // limits.UPLOAD_PARTS_MAX))
+    if int(text) < least:
+        raise ValueError(f"at least {least} bytes expected")
+    return int(text)
 
 
 class _Reader:

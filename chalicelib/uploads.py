@@ -1,6 +1,8 @@
 """How a model's bytes become a version that serves.
 
-    begin     a version in `uploading` and a grant to store exactly these bytes
+    begin     a version in `uploading` and grants to store exactly these bytes; the same bytes again
+              go on with it where it was
+    missing   fresh grants for what has not arrived
     complete  the stored bytes are checked and kept, a host is asked to prepare them
     settle    what hosts found is recorded; a version that is ready asks for the traffic
 
@@ -18,12 +20,13 @@ from typing import Final
 
 import msgspec
 
+from chalicelib.arrivals import Arrivals
 from chalicelib.auth import Principal
 from chalicelib.contract import limits
 from chalicelib.contract.errors import Conflict, InvalidModel, InvalidRequest, NotFound
 from chalicelib.contract.hotstate import HotState
-from chalicelib.contract.messages import PrepareResult, PrepareStage
-from chalicelib.ports import ObjectStore, Store, UploadPart
+from chalicelib.contract.messages import PrepareResult, PrepareStage, WeightsFile
+from chalicelib.ports import Store, UploadPart
 from chalicelib.records import Model, Version, VersionState
 from chalicelib.traffic import Traffic
 
@@ -35,8 +38,15 @@ _SETTLE_BATCH: Final = 100
 _ABANDONED: Final = "The upload was never completed. Upload the model again."
 
 
+class AnnouncedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file that is to come."""
+
+    bytes: int
+    sha256: str
+
+
 class BeginUpload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the client says of the file it is about to send.
+    """What the client says of the files it is about to send: the graph, and its weights where they are apart.
 
     `activate`: take the traffic over as soon as it is ready and loaded; else it waits for its owner.
     """
@@ -46,7 +56,9 @@ class BeginUpload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: str
     framework: str = ""
     producer: dict[str, str] = {}
+    receipt: msgspec.Raw = msgspec.Raw()
     activate: bool = True
+    weights: AnnouncedFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,39 +86,50 @@ class Uploads:
         self,
         *,
         store: Store,
-        objects: ObjectStore,
+        arrivals: Arrivals,
         hot: HotState,
         traffic: Traffic,
         now: Callable[[], datetime],
         new_id: Callable[[], str],
     ) -> None:
         self._store = store
-        self._objects = objects
+        self._arrivals = arrivals
         self._hot = hot
         self._traffic = traffic
         self._now = now
         self._new_id = new_id
 
     def begin(self, principal: Principal, request: BeginUpload) -> BegunUpload:
-        """A new version of the tenant's model of this name, which is made if there is none."""
+        """A new version of the tenant's model of this name, which is made if there is none.
+
+        The model's latest version goes on if it still waits for the same content.
+        """
         _check(request)
+        if request.weights is not None:
+            self._check_fits(request.bytes + request.weights.bytes)
         fresh = Model(id=self._new_id(), tenant=principal.tenant, name=request.name, created_at=self._now())
         model = self._store.ensure_model(fresh)
-        version = self._add_version(model, request)
-        parts = self._objects.presign_upload(version.staging_key, size=version.bytes, sha256=version.sha256)
+        version = self._interrupted(model, request) or self._add_version(model, request)
         return BegunUpload(
             model=model,
             created=model.id == fresh.id,
             tokens=self._store.count_tokens(principal.tenant, model.id),
             version=version,
-            parts=parts,
+            parts=self._arrivals.missing(version),
         )
+
+    def missing(self, principal: Principal, model_id: str, number: int) -> tuple[UploadPart, ...]:
+        """Fresh grants for what has not arrived. Raises NotFound, Conflict once it is complete."""
+        version = self._found(principal, model_id, number).version
+        if version.state is not VersionState.UPLOADING:
+            raise Conflict(f"Version {number} is {version.state}: nothing of it is waited for.")
+        return self._arrivals.missing(version)
 
     def complete(self, principal: Principal, model_id: str, number: int) -> Version:
         """Check and keep the stored bytes, and have them prepared. Safe to repeat."""
         version = self._found(principal, model_id, number).version
         if version.state is VersionState.UPLOADING:
-            self._keep(version)
+            self._arrivals.keep(version)
             self._store.start_preparing(version.id)
             version = self._store.any_version(version.id) or version
         if version.state is VersionState.PREPARING:
@@ -137,10 +160,10 @@ class Uploads:
         for version in self._unfinished(VersionState.PREPARING):
             self._hot.enqueue(version.job())
         abandoned = self._now() - timedelta(seconds=limits.UPLOAD_ABANDONED_SECONDS)
-        for version in self._unfinished(VersionState.UPLOADING):
-            if version.created_at < abandoned:
-                self._store.finish_failed(version.id, state=VersionState.UPLOADING, reason=_ABANDONED)
-                self._objects.delete(version.staging_key)
+        late = [one for one in self._unfinished(VersionState.UPLOADING) if one.created_at < abandoned]
+        for version in late:
+            if self._store.finish_failed(version.id, state=VersionState.UPLOADING, reason=_ABANDONED):
+                self._arrivals.give_up(version)
 
     def stage(self, model: Model, version: Version) -> PrepareStage | None:
         if version.state is VersionState.PREPARING:
@@ -161,9 +184,28 @@ class Uploads:
         waiting = self._versions_in(state, activation_pending=False)
         return (*self._versions_in(state), *waiting)
 
+    def _check_fits(self, size: int) -> None:
+        """Before anybody sends so much: raises InvalidModel for what no host there is has the memory for."""
+        _, hosts = self._hot.hosts()
+        largest = max((host.memory_bytes_max for host in hosts), default=size)
+        if size > largest:
+            raise InvalidModel(
+                f"It has {size / 2**30:.3g} GiB; the largest host here has {largest / 2**30:.3g} GiB for "
+                "models. Make it smaller (quantise it, for example)."
+            )
+
+    def _interrupted(self, model: Model, request: BeginUpload) -> Version | None:
+        """The latest version, if its upload was begun by the same announcement and not completed."""
+        latest = self._store.last_number(model.tenant, model.id)
+        version = self._store.version(model.tenant, model.id, latest) if latest else None
+        if version is None or version.state is not VersionState.UPLOADING:
+            return None
+        return version if _was_begun_by(version, request) else None
+
     def _add_version(self, model: Model, request: BeginUpload) -> Version:
         for _ in range(_NUMBER_TRIES):
             version_id = self._new_id()
+            folder = f"models/{model.tenant}/{model.id}/{version_id}"
             version = Version(
                 id=version_id,
                 model_id=model.id,
@@ -174,40 +216,55 @@ class Uploads:
                 bytes=request.bytes,
                 sha256=request.sha256,
                 framework=request.framework,
+                receipt=_receipt(request),
                 staging_key=f"staging/{model.tenant}/{version_id}",
-                object_key=f"models/{model.tenant}/{model.id}/{version_id}/{request.sha256}.onnx",
+                object_key=f"{folder}/{request.sha256}.onnx",
+                weights=_weights(request, folder),
                 activation_pending=request.activate,
             )
             if self._store.add_version(version):
                 return version
         raise Conflict("Too many uploads of this model at once. Try again.")
 
-    def _keep(self, version: Version) -> None:
-        """Copy the upload to its lasting key if it is what was announced."""
-        stored = self._objects.stored(version.staging_key)
-        if stored is None:
-            if self._objects.stored(version.object_key) is not None:
-                return  # another call got here first, or died right after the copy
-            raise Conflict("The file has not arrived yet: send it to the URL given, then complete.")
-        if stored.bytes != version.bytes:
-            raise InvalidModel(
-                f"The stored file has {stored.bytes} bytes, {version.bytes} were announced. Upload it again."
-            )
-        if stored.sha256 != version.sha256:
-            raise InvalidModel("The stored file's SHA-256 is not the one announced. Upload it again.")
-        try:
-            self._objects.keep(stored, version.object_key)
-        except Conflict:
-            if self._objects.stored(version.object_key) is None:
-                raise
-        self._objects.delete(version.staging_key)
-
     def _record(self, result: PrepareResult) -> None:
         if result.signature is not None and result.passport is not None and result.reason is None:
-            self._store.finish_ready(result.version_id, result.signature, result.passport)
+            self._store.finish_ready(result)
             return
-        reason = result.reason or "The host gave no reason."
-        self._store.finish_failed(result.version_id, state=VersionState.PREPARING, reason=reason)
+        self._store.finish_failed(
+            result.version_id,
+            state=VersionState.PREPARING,
+            reason=result.reason or "The host gave no reason.",
+            preparation=result.preparation,
+        )
+
+
+def _is_receipt(content: bytes) -> bool:
+    try:
+        msgspec.json.decode(content, type=dict[str, msgspec.Raw])
+        return len(content) <= limits.RECEIPT_BYTES_MAX and bool(content.decode())
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+
+
+def _receipt(request: BeginUpload) -> str | None:
+    """As JSON: what is in it is the client's affair."""
+    if request.receipt:
+        return bytes(request.receipt).decode()
+    return msgspec.json.encode({"producer": request.producer}).decode() if request.producer else None
+
+
+def _was_begun_by(version: Version, request: BeginUpload) -> bool:
+    """As far as it matters to whoever sends it: the same bytes, from the same framework, for the same end."""
+    weights = request.weights
+    announced = WeightsFile(weights.sha256, weights.bytes, "") if weights else None
+    kept = msgspec.structs.replace(version.weights, object_key="") if version.weights else None
+    return (version.bytes, version.sha256, kept, version.framework, version.activation_pending) == (
+        request.bytes,
+        request.sha256,
+        announced,
+        request.framework,
+        request.activate,
+    )
 
 
 def _check(request: BeginUpload) -> None:
@@ -216,11 +273,27 @@ def _check(request: BeginUpload) -> None:
             f"name: 1 to {limits.MODEL_NAME_LENGTH_MAX} letters, digits, spaces, dots, dashes and "
             "underscores, beginning with a letter or digit"
         )
-    if not 1 <= request.bytes <= limits.MODEL_BYTES_MAX:
-        raise InvalidModel(
-            f"bytes: a model may have 1 to {limits.MODEL_BYTES_MAX} bytes, this one has {request.bytes}"
-        )
-    if _SHA256.fullmatch(request.sha256) is None:
-        raise InvalidRequest("sha256: 64 lower-case hex digits expected")
+    _check_file("", request.bytes, request.sha256, bytes_max=limits.MODEL_BYTES_MAX)
+    if request.weights is not None:
+        weights = request.weights
+        _check_file("weights.", weights.bytes, weights.sha256, bytes_max=limits.WEIGHTS_BYTES_MAX)
+    if not _is_receipt(bytes(request.receipt or b"{}")):
+        raise InvalidRequest(f"receipt: an object of at most {limits.RECEIPT_BYTES_MAX} bytes as JSON")
     if len(request.framework) > _FRAMEWORK_LENGTH_MAX:
         raise InvalidRequest(f"framework: at most {_FRAMEWORK_LENGTH_MAX} characters")
+
+
+def _check_file(field: str, size: int, sha256: str, *, bytes_max: int) -> None:
+    if not 1 <= size <= bytes_max:
+        raise InvalidModel(
+            f"{field}bytes: a file of a model may have 1 to {bytes_max} bytes here, this one has {size}"
+        )
+    if _SHA256.fullmatch(sha256) is None:
+        raise InvalidRequest(f"{field}sha256: 64 lower-case hex digits expected")
+
+
+def _weights(request: BeginUpload, folder: str) -> WeightsFile | None:
+    if request.weights is None:
+        return None
+    announced = request.weights
+    return WeightsFile(announced.sha256, announced.bytes, f"{folder}/{announced.sha256}.weights")

@@ -6,12 +6,22 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import msgspec
 from chalice.app import Response
 
 from chalicelib.auth import IssuedToken
 from chalicelib.contract import limits
-from chalicelib.contract.messages import Counts, PrepareStage, to_plain
+from chalicelib.contract.messages import (
+    WEIGHTS_LOCATION,
+    Counts,
+    Preparation,
+    PrepareStage,
+    WeightsFile,
+    decode,
+    to_plain,
+)
 from chalicelib.http import Headers
+from chalicelib.ports import UploadPart
 from chalicelib.records import Candidate, Model, TrafficChange, Version
 from chalicelib.routing import InferenceAnswer
 from chalicelib.settings import Settings
@@ -39,11 +49,13 @@ def begun_upload(begun: BegunUpload) -> dict[str, Any]:
     return {
         "model": {**named, "created": begun.created, "tokens": begun.tokens},
         "version": version(begun.version, begun.model),
-        "upload": {
-            "expires_in": limits.UPLOAD_URL_SECONDS,
-            "parts": [asdict(part) for part in begun.parts],
-        },
+        "upload": upload(begun.parts),
     }
+
+
+def upload(parts: Sequence[UploadPart]) -> dict[str, Any]:
+    """What is still to be sent, and for how many seconds the grants are good."""
+    return {"expires_in": limits.UPLOAD_URL_SECONDS, "parts": [asdict(part) for part in parts]}
 
 
 def models(listed: Sequence[Model], settings: Settings) -> dict[str, Any]:
@@ -124,11 +136,48 @@ def version(shown: Version, owner: Model, *, stage: PrepareStage | None = None) 
         "reason": shown.reason,
         "bytes": shown.bytes,
         "sha256": shown.sha256,
+        "weights": _weights(shown.weights) if shown.weights else None,
         "framework": shown.framework,
         "signature": to_plain(shown.signature) if shown.signature else None,
         "passport": to_plain(shown.passport) if shown.passport else None,
         "created_at": shown.created_at.isoformat(),
     }
+
+
+def _weights(shown: WeightsFile) -> dict[str, Any]:
+    return {"bytes": shown.bytes, "sha256": shown.sha256}
+
+
+def report(shown: Version) -> dict[str, Any]:
+    """All that is known of one version: what it is, what it costs, what was proved, and how it came to be."""
+    found = decode(shown.preparation, Preparation)
+    return {
+        "model_id": shown.model_id,
+        "number": shown.number,
+        "state": shown.state,
+        "reason": shown.reason,
+        "refusal": found.refusal if found else None,
+        "signature": _plain(shown.signature),
+        "passport": _plain(shown.passport),
+        "certificate": _plain(shown.certificate),
+        "optimisation": _plain(found.optimisation if found else None),
+        "findings": _plain(found.findings if found else None),
+        "receipt": msgspec.json.decode(shown.receipt) if shown.receipt else None,
+        "hashes": _hashes(shown),
+        "prepared_by": {"onnxruntime": found.onnxruntime, "host_class": found.host_class} if found else None,
+        "framework": shown.framework,
+        "bytes": shown.bytes,
+        "created_at": shown.created_at.isoformat(),
+    }
+
+
+def _hashes(shown: Version) -> dict[str, str]:
+    """SHA-256 of the uploaded files."""
+    return {"model": shown.sha256} | ({"weights": shown.weights.sha256} if shown.weights else {})
+
+
+def _plain(message: msgspec.Struct | None) -> Any:
+    return to_plain(message) if message is not None else None
 
 
 def upload_status(status: UploadStatus) -> dict[str, Any]:
@@ -152,6 +201,8 @@ def limits_published(settings: Settings) -> dict[str, Any]:
         "body_bytes_max": limits.BODY_BYTES_MAX,
         "deadline_ms_max": int(limits.DEADLINE_SECONDS_DEFAULT * 1000),
         "model_bytes_max": limits.MODEL_BYTES_MAX,
+        "weights_bytes_max": limits.WEIGHTS_BYTES_MAX,
+        "upload_part_bytes": settings.upload_part_bytes,
         "model_name_length_max": limits.MODEL_NAME_LENGTH_MAX,
         "page_size_max": limits.PAGE_SIZE_MAX,
         "sticky_key_length_max": limits.STICKY_KEY_LENGTH_MAX,
@@ -177,7 +228,11 @@ def model_file_limits() -> dict[str, Any]:
         "rank_max": limits.RANK_MAX,
         "name_length_max": limits.NAME_LENGTH_MAX,
         "metadata_bytes_max": limits.METADATA_BYTES_MAX,
-        "external_data": False,
+        "external_data": {
+            "location": WEIGHTS_LOCATION,
+            "bytes_max": limits.WEIGHTS_BYTES_MAX,
+            "alignment_bytes": limits.WEIGHTS_ALIGNMENT_BYTES,
+        },
         "local_functions": False,
         "load_seconds_max": limits.LOAD_SECONDS_MAX,
         "preparation": {

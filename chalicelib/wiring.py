@@ -15,6 +15,7 @@ from typing import Final
 from chalicelib.adapters.hosts import HttpHostCalls
 from chalicelib.adapters.mongo import MongoStore
 from chalicelib.adapters.s3 import S3Objects
+from chalicelib.arrivals import Arrivals
 from chalicelib.auth import Auth
 from chalicelib.contract import limits
 from chalicelib.contract.hotstate import HotState
@@ -60,7 +61,8 @@ def build(environ: Mapping[str, str]) -> ControlPlane:
     hot = HotState.connect(settings.redis_url, timeout_seconds=_REDIS_SECONDS_MAX)
     objects = S3Objects(settings.s3_bucket, endpoint_url=settings.s3_endpoint_url)
     traffic = Traffic(store=store, hot=hot, now=_now, replicas_per_model=limits.REPLICAS_PER_MODEL)
-    uploads = Uploads(store=store, objects=objects, hot=hot, traffic=traffic, now=_now, new_id=new_id)
+    arrivals = Arrivals(store=store, objects=objects, part_bytes=settings.upload_part_bytes)
+    uploads = Uploads(store=store, arrivals=arrivals, hot=hot, traffic=traffic, now=_now, new_id=new_id)
     deletion = Deletion(
         store=store, objects=objects, hot=hot, now=_now, retention_seconds=settings.retention_seconds
     )

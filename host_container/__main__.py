@@ -7,6 +7,7 @@ be used, 1 for a port or folder that cannot be used, or (drained as well) for a 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import math
 import os
@@ -29,6 +30,7 @@ from host_container.agent import Agent
 from host_container.artifacts import Artifacts, connect
 from host_container.builds import Builds
 from host_container.connections import Front
+from host_container.departures import Departures
 from host_container.events import EventLog, LogHandler
 from host_container.examination import ExaminationLimits
 from host_container.fairness import Room, Turns
@@ -37,13 +39,16 @@ from host_container.ledger import Ledger
 from host_container.metrics import Gauge, Metrics
 from host_container.notices import Notices
 from host_container.prepare import Bench, Preparer
-from host_container.prepared import LOAD_SECONDS_MIN
+from host_container.prepared import LOAD_SECONDS_MIN, form
 from host_container.presence import Address, Presence
 from host_container.providers import ON_CPU, Execution, Provider, ProviderMissing, choose, look
 from host_container.replicas import Parts, Replicas
 from host_container.router import Clocks, Router
+from host_container.router import Parts as RouterParts
 from host_container.sandbox import SandboxUnavailable, missing_protections
 from host_container.settings import InvalidSettings, Settings
+from host_container.tally import Tally
+from host_container.trials import Trials
 from host_container.workers import WorkerPolicy, Workers
 
 EX_CONFIG: Final = 78
@@ -55,6 +60,8 @@ _JOBS_SECONDS_MAX: Final = 5.0
 _BLOCKING_THREADS: Final = limits.LOAD_SLOTS + 6
 _POLL_SECONDS: Final = 0.05
 _LEAVE_SECONDS_MAX: Final = 3.0
+_SWITCH_SECONDS: Final = 0.001
+"""How long a thread may keep the event loop from going on: the default is five times as long."""
 
 
 class CannotStart(Exception):
@@ -77,6 +84,8 @@ class Host:
     async def serve(self, stop: asyncio.Event) -> int:
         """Until `stop` is set; then drains. The exit code. Raises CannotStart."""
         await self.open()
+        gc.collect()
+        gc.freeze()  # what is there now stays: looking through it again would hold every caller up for 50 ms
         self._note("started")
         serving = asyncio.create_task(self.agent.serve())
         preparing = asyncio.create_task(self.preparer.serve())
@@ -166,12 +175,12 @@ def compose(
     builds = Builds(artifacts, examination, events=events, load_seconds_min=form_load_seconds_min(execution))
     parts = Parts(hot, artifacts, builds, workers, ledger, notices, events, clocks.monotonic)
     replicas = Replicas(parts, bytes_max=settings.memory_bytes_max)
+    tally = Tally()
+    trials = Trials(tally, replicas, workers=workers, events=events, clock=clocks.monotonic)
     router = Router(
+        RouterParts(replicas, workers, trials, Turns(clocks.monotonic)),
         presence=presence,
         key=settings.dispatch_key,
-        replicas=replicas,
-        workers=workers,
-        turns=Turns(clocks.monotonic),
         clocks=clocks,
     )
     agent = Agent(
@@ -179,13 +188,20 @@ def compose(
         presence=presence,
         replicas=replicas,
         notices=notices,
+        tally=tally,
+        departures=Departures(hot, replicas, artifacts),
         in_flight=lambda: router.in_flight,
         events=events,
         random=random.Random(),
         clock=clocks.monotonic,
     )
     bench = Bench(
-        hold=artifacts.held, warm=replicas.warm, bytes_max=settings.memory_bytes_max, limits=examination
+        artifacts=artifacts,
+        builds=builds,
+        warm=replicas.warm,
+        bytes_max=settings.memory_bytes_max,
+        host_class=form(execution.provider),
+        limits=examination,
     )
     preparer = Preparer(jobs, settings.host_id, bench=bench, events=events)
     metrics = Metrics(_gauges(router, replicas, artifacts))
@@ -253,6 +269,7 @@ async def run(settings: Settings, events: EventLog, execution: Execution) -> int
 
 
 def main() -> NoReturn:
+    sys.setswitchinterval(_SWITCH_SECONDS)
     try:
         settings = Settings.from_env(os.environ)  # noqa: TID251 - the composing entry point
     except InvalidSettings as error:

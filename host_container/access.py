@@ -33,6 +33,10 @@ _RENEWAL: Final = ""
 
 Key = tuple[str, str]
 """SHA-256 of a credential, and a model's id."""
+Found = ModelRecord | ModelRocketError
+"""The model, which has an active version; or why not: Unauthenticated, NotFound, PermissionDenied, Conflict,
+DependencyFailed where that cannot be found out."""
+Then = Callable[[Found], None]
 
 
 class Credentials(Protocol):
@@ -51,6 +55,14 @@ class _Permission:
     renew: float
 
 
+@dataclass(slots=True)
+class _Asked:
+    """Who waits for an answer; `caller` is who asked first."""
+
+    caller: str
+    then: list[Then]
+
+
 class Access:
     """Permissions of this host's callers."""
 
@@ -58,7 +70,7 @@ class Access:
         self._credentials = credentials
         self._clock = clock
         self._permissions: dict[Key, _Permission] = {}
-        self._asking: dict[Key, asyncio.Future[ModelRecord]] = {}
+        self._asking: dict[Key, _Asked] = {}
         self._askers: Counter[str] = Counter()
         self._wanted: list[Key] = []
         self._task: asyncio.Task[None] | None = None
@@ -75,36 +87,27 @@ class Access:
             self._ask(key, _RENEWAL)
         return permission.model if now < permission.until else None
 
-    async def find(self, sha256: str, model_id: str, *, caller: str) -> ModelRecord:
-        """The model, with an active version; one look-up however many wait for it.
-
-        Raises Unauthenticated, NotFound, PermissionDenied, Conflict; Overloaded and
-        DependencyFailed where that cannot be found out.
-        """
+    def find(self, sha256: str, model_id: str, then: Then, *, caller: str) -> None:
+        """`then` hears, later; one look-up however many wait for it. Raises Overloaded."""
         key = (sha256, model_id)
         asked = self._asking.get(key)
         if asked is None:
             if self._askers[caller] >= limits.CALLER_LOOKUPS_MAX or len(self._asking) >= limits.LOOKUPS_MAX:
                 raise Overloaded("This host checks more tokens than it can at once. Try again shortly.")
             asked = self._ask(key, caller)
-        return await asyncio.shield(asked)
+        asked.then.append(then)
 
     def close(self) -> None:
         if self._task is not None:
             self._task.cancel()
-        for asked in self._asking.values():
-            asked.cancel()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _ask(self, key: Key, caller: str) -> asyncio.Future[ModelRecord]:
-        loop = asyncio.get_running_loop()
-        asked = self._asking[key] = loop.create_future()
-        asked.add_done_callback(_retrieved)
-        asked.add_done_callback(lambda _: self._askers.subtract((caller,)))
+    def _ask(self, key: Key, caller: str) -> _Asked:
+        asked = self._asking[key] = _Asked(caller, [])
         self._askers[caller] += 1
         self._wanted.append(key)
         if self._task is None or self._task.done():
-            self._task = loop.create_task(self._look_up())
+            self._task = asyncio.get_running_loop().create_task(self._look_up())
         return asked
 
     async def _look_up(self) -> None:
@@ -115,20 +118,18 @@ class Access:
             try:
                 views = await self._views(question)
                 for key, view in zip(question, views, strict=True):
-                    self._settle(key, view, began)
+                    self._tell(key, self._found(key, view, began))
             finally:
                 for key in question:
                     if key in self._asking:  # a defect of ours must not keep it from being asked again
-                        _reject(self._asking.pop(key), _unknown())
+                        self._tell(key, _unknown())
         self._askers += Counter()  # drops those that count nothing
 
-    def _settle(self, key: Key, view: CredentialView | None, began: float) -> None:
-        try:
-            model = self._settled(key, view, began)
-        except ModelRocketError as error:
-            _reject(self._asking.pop(key), error)
-        else:
-            _resolve(self._asking.pop(key), model)
+    def _tell(self, key: Key, found: Found) -> None:
+        asked = self._asking.pop(key)
+        self._askers[asked.caller] -= 1
+        for then in asked.then:
+            then(found)
 
     async def _views(self, question: Sequence[Key]) -> Sequence[CredentialView | None]:
         """None for all while the hot state is away."""
@@ -138,26 +139,24 @@ class Access:
         except DependencyFailed:
             return [None] * len(question)
 
-    def _settled(self, key: Key, view: CredentialView | None, began: float) -> ModelRecord:
-        if view is None:
-            return self._extended(key)
+    def _found(self, key: Key, view: CredentialView | None, began: float) -> Found:
         try:
             model = _permitted(view, model_id=key[1])
         except DependencyFailed:
             return self._extended(key)
-        except ModelRocketError:
+        except ModelRocketError as error:
             self._permissions.pop(key, None)
-            raise
+            return error.with_traceback(None)  # which would hold it, and be held by it, until it is collected
         until = began + limits.TOKEN_CACHE_SECONDS
         self._remember(key, _Permission(model, began, until, began + limits.TOKEN_CACHE_SECONDS / 2))
         return model
 
-    def _extended(self, key: Key) -> ModelRecord:
-        """What is remembered, a little longer, while nobody can be asked. Raises DependencyFailed."""
+    def _extended(self, key: Key) -> Found:
+        """What is remembered, a little longer, while nobody can be asked."""
         known, now = self._permissions.get(key), self._clock()
         if known is None or now >= known.asked + limits.OUTAGE_CACHE_SECONDS:
             self._permissions.pop(key, None)
-            raise _unknown()
+            return _unknown()
         renew = now + _RETRY_SECONDS
         until = min(renew + limits.TOKEN_CACHE_SECONDS, known.asked + limits.OUTAGE_CACHE_SECONDS)
         self._permissions[key] = _Permission(known.model, known.asked, until, renew)
@@ -171,29 +170,15 @@ class Access:
             del self._permissions[next(iter(self._permissions))]
 
 
-def _permitted(view: CredentialView, *, model_id: str) -> ModelRecord:
+def _permitted(view: CredentialView | None, *, model_id: str) -> ModelRecord:
     """What is missing exists nowhere only if all there is has been written since the last flush."""
-    complete = view.token is not None and (view.model is not None or model_id == NO_MODEL)
-    if not complete and not view.projected:
-        raise DependencyFailed("Tokens and models are being told to this host. Try again shortly.")
+    complete = (
+        view is not None and view.token is not None and (view.model is not None or model_id == NO_MODEL)
+    )
+    if view is None or not (complete or view.projected):
+        raise _unknown()
     return authorised(view.token, view.model)
 
 
 def _unknown() -> DependencyFailed:
     return DependencyFailed("This token cannot be checked right now. Try again shortly.")
-
-
-def _resolve(asked: asyncio.Future[ModelRecord], model: ModelRecord) -> None:
-    if not asked.done():
-        asked.set_result(model)
-
-
-def _reject(asked: asyncio.Future[ModelRecord], error: ModelRocketError) -> None:
-    if not asked.done():
-        asked.set_exception(error)
-
-
-def _retrieved(asked: asyncio.Future[ModelRecord]) -> None:
-    """A renewal may fail with nobody waiting for it."""
-    if not asked.cancelled():
-        asked.exception()

@@ -1,4 +1,5 @@
-"""Speaks for this host to the control plane, through the hot state: heartbeats, replicas, assignments.
+"""Speaks for this host to the control plane, through the hot state: heartbeats, replicas, assignments,
+what was seen of versions on trial, and what was deleted.
 
 Nothing waits for it: while the hot state is away the host serves what it has, and
 everything is told again when it is back.
@@ -17,10 +18,12 @@ from chalicelib.contract import limits
 from chalicelib.contract.errors import DependencyFailed
 from chalicelib.contract.hotstate import HeartbeatReply, HotState
 from chalicelib.contract.messages import Heartbeat, HostState
+from host_container.departures import Departures
 from host_container.events import EventLog
 from host_container.notices import Notices
 from host_container.presence import Presence
 from host_container.replicas import Replicas
+from host_container.tally import Tally
 
 _JITTER: Final = 0.2
 
@@ -38,6 +41,8 @@ class Agent:
     presence: Presence
     replicas: Replicas
     notices: Notices
+    tally: Tally
+    departures: Departures
     in_flight: Callable[[], int]
     events: EventLog
     random: Random
@@ -71,12 +76,16 @@ class Agent:
             reply = await asyncio.to_thread(self.hot.beat, self._heartbeat())
             if not reply.known:
                 self.notices.forgotten()
+                self.departures.forgotten()
             await self.notices.tell()
         except DependencyFailed as error:
             self._note_connected(False, error.message)
             return False
         self._note_connected(True, "")
         self._converge(reply)
+        with contextlib.suppress(DependencyFailed):  # the next beat does it
+            await self._tell_counts()
+            await self.departures.follow()
         return True
 
     async def leave(self) -> None:
@@ -85,6 +94,7 @@ class Agent:
         with contextlib.suppress(DependencyFailed):  # then it notices by our silence
             await self.notices.tell()
             await asyncio.to_thread(self.hot.forget_host, self.presence.address.host_id)
+            await self._tell_counts()
 
     async def _pause(self) -> None:
         seconds = limits.HEARTBEAT_SECONDS * self.random.uniform(1 - _JITTER, 1 + _JITTER)
@@ -97,16 +107,27 @@ class Agent:
             with contextlib.suppress(DependencyFailed):  # the next beat tells
                 await self.notices.tell()
 
+    async def _tell_counts(self) -> None:
+        """What is told is forgotten; what may not have been is kept. Raises DependencyFailed."""
+        while (taken := self.tally.take()) is not None:
+            trial, sums = taken
+            try:
+                await asyncio.to_thread(self.hot.count_rollout, trial.model_id, trial.number, sums)
+            except DependencyFailed:
+                self.tally.give_back(trial, sums)
+                raise
+
     def _converge(self, reply: HeartbeatReply) -> None:
         """Prefetch in the background, one round at a time."""
         if self.presence.state is not HostState.READY or not reply.assignments:
             return
+        self.replicas.assigned(reply.assignments)
         if self._prefetching is None or self._prefetching.done():
-            self._prefetching = asyncio.create_task(self._prefetch(reply.assignments))
+            self._prefetching = asyncio.create_task(self._prefetch())
 
-    async def _prefetch(self, version_ids: frozenset[str]) -> None:
+    async def _prefetch(self) -> None:
         with contextlib.suppress(DependencyFailed):  # the next beat tries again
-            await self.replicas.prefetch(sorted(version_ids))
+            await self.replicas.prefetch()
 
     def _heartbeat(self) -> Heartbeat:
         return Heartbeat(

@@ -3,7 +3,8 @@
 A file stands under its final name only after its bytes have hashed to the SHA-256
 asked for; what an earlier process left is hashed again before its first use. Each
 file has a directory of its own, so that no model can name another's file as its
-data; its prepared form, a folder, lies beside it and is an entry of its own: the
+data; a graph and the weights that were uploaded beside it share one, which appears
+whole or not at all. The prepared form, a folder, lies beside it and is an entry of its own: the
 one that is asked for stays. May be called from several threads.
 """
 
@@ -14,7 +15,7 @@ import re
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
@@ -24,7 +25,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.contract import limits
-from chalicelib.contract.errors import DependencyFailed, NoCapacity
+from chalicelib.contract.errors import DependencyFailed, NoCapacity, NotFound
+from chalicelib.contract.messages import WEIGHTS_LOCATION, WeightsFile
 from host_container import prepared
 from host_container.cache import Cache, Item, Refused
 from host_container.prepared import Built, ModelFiles
@@ -46,6 +48,9 @@ _FETCH_BYTES_PER_SECOND: Final = 50e6
 """What a download is taken to cost when deciding which file to keep; only the order matters."""
 _SAFE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SUFFIX: Final = ".onnx"
+_PAIR: Final = ".pair"
+"""Of a folder with a graph and its weights."""
+_GRAPH: Final = "model.onnx"
 _MISSING: Final = frozenset({"404", "NoSuchKey"})
 
 
@@ -58,12 +63,27 @@ class ArtifactCorrupt(DependencyFailed):
 
 
 class Artifact(Protocol):
-    """What identifies a file: a VersionRecord does, a PrepareJob too."""
+    """What identifies a version's files: a VersionRecord does, a PrepareJob too."""
 
     @property
     def tenant(self) -> str: ...
     @property
     def version_id(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def object_key(self) -> str: ...
+    @property
+    def weights(self) -> WeightsFile | None: ...
+    @property
+    def bytes_in_all(self) -> int: ...
+
+
+class _File(Protocol):
+    """One object in the store."""
+
     @property
     def sha256(self) -> str: ...
     @property
@@ -105,6 +125,7 @@ class Artifacts:
         self._lock = threading.Lock()
         self._cache = Cache(bytes_max)
         self._verified: set[str] = set()
+        self._dropped: set[str] = set()
         self.downloads = 0
         self._fetching = tuple(threading.Lock() for _ in range(_LOCKS))
 
@@ -118,16 +139,17 @@ class Artifacts:
 
     @contextmanager
     def held(self, artifact: Artifact) -> Iterator[Path]:
-        """The file, downloaded where needed, and not deleted meanwhile.
+        """The graph, downloaded where needed, and not deleted meanwhile; weights apart lie beside it.
 
-        Raises DependencyFailed, ArtifactMissing, ArtifactCorrupt, NoCapacity.
+        Raises DependencyFailed, ArtifactMissing, ArtifactCorrupt, NoCapacity, and NotFound where it was
+        dropped.
         """
         key = _key(artifact)
         with self._fetching[hash(key) % _LOCKS]:
-            if not self._pin_verified(key, lambda path: _sha256(path) == artifact.sha256):
+            if not self._pin_verified(key, lambda place: _intact(place, artifact)):
                 self._fetch(key, artifact)
         try:
-            yield self._files / key
+            yield self._files / key if artifact.weights is None else self._files / key / _GRAPH
         finally:
             self._unpin(key)
 
@@ -143,7 +165,7 @@ class Artifacts:
                 yield files
             else:
                 with self.held(artifact) as path:
-                    yield ModelFiles((path,))
+                    yield prepared.uploaded(path)
         finally:
             if there:
                 self._unpin(key)
@@ -160,7 +182,7 @@ class Artifacts:
 
     def keep_prepared(self, artifact: Artifact, folder: Path, built: Built) -> None:
         """Take over a form from a workspace. Raises ValueError for a folder that holds anything else,
-        NoCapacity, OSError."""
+        NoCapacity, NotFound, OSError."""
         key, size = self._form_key(artifact), prepared.seal(folder, built)
         with self._fetching[hash(key) % _LOCKS]:
             if key in self._cache:
@@ -183,16 +205,31 @@ class Artifacts:
                 self._cache.forget(key)
             self._delete(key)
 
+    def drop(self, version_ids: Collection[str]) -> frozenset[str]:
+        """Delete all there is of these versions, and take in no more. Ids of those that are still in use."""
+        with self._lock:
+            self._dropped.update(version_ids)
+            there = [key for key in self._cache.everything() if _version_id(key) in version_ids]
+        return frozenset(_version_id(key) for key in there if not self._dropped_unless_used(key))
+
+    def _dropped_unless_used(self, key: str) -> bool:
+        with self._lock:
+            if key not in self._cache or self._cache.pinned(key):
+                return False
+            self._cache.forget(key)
+        self._delete(key)
+        return True
+
     @property
     def bytes_used(self) -> int:
         return self._cache.bytes_used
 
     def _form_key(self, artifact: Artifact) -> str:
-        return f"{_key(artifact).removesuffix(_SUFFIX)}.{self._form}"
+        return f"{_stem(artifact)}.{self._form}"
 
     def _adopt(self, path: Path) -> None:
         key = str(path.relative_to(self._files))
-        ours = path.name.endswith(self._form if path.is_dir() else _SUFFIX)
+        ours = path.name.endswith((self._form, _PAIR) if path.is_dir() else _SUFFIX)
         item = _item(key, prepared.size(path) if path.is_dir() else path.stat().st_size)
         if not ours or not self._cache.reserve_free(item, now=self._clock()):
             self._delete(key)
@@ -220,24 +257,26 @@ class Artifacts:
 
     def _fetch(self, key: str, artifact: Artifact) -> None:
         """Download it; it is pinned afterwards."""
-        with self._reserved_then_pinned(key, artifact.bytes):
-            path = self._files / key
-            incoming = self._incoming / uuid.uuid4().hex
+        with self._reserved_then_pinned(key, artifact.bytes_in_all), self.workspace() as incoming:
+            place = self._files / key
             try:
-                self._download_checked(artifact, incoming)
+                self._download_checked(artifact, incoming / _GRAPH)
+                if artifact.weights is not None:
+                    self._download_checked(artifact.weights, incoming / WEIGHTS_LOCATION)
                 self.downloads += 1
-                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                incoming.replace(path)
+                self._delete(key)  # what an eviction may have left by half
+                place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                (incoming if artifact.weights else incoming / _GRAPH).rename(place)
             except OSError as error:
                 raise NoCapacity("This host's disk does not take the model. Try again shortly.") from error
-            finally:
-                incoming.unlink(missing_ok=True)
             self._verified.add(key)
 
     @contextmanager
     def _reserved_then_pinned(self, key: str, size: int) -> Iterator[None]:
         try:
             with self._lock:
+                if _version_id(key) in self._dropped:
+                    raise NotFound("There is no such model.")
                 victims = self._cache.reserve(_item(key, size), now=self._clock())
         except Refused as error:
             raise NoCapacity(
@@ -255,26 +294,26 @@ class Artifacts:
             self._cache.commit(key, now=self._clock())
             self._cache.pin(key, now=self._clock())
 
-    def _download_checked(self, artifact: Artifact, path: Path) -> None:
+    def _download_checked(self, file: _File, path: Path) -> None:
         """Truncated and corrupted bytes are fetched once more."""
         for _ in range(_TRIES):
-            if self._download(artifact, path) == artifact.sha256:
+            if self._download(file, path) == file.sha256:
                 return
         raise ArtifactCorrupt("The stored model file is not what was uploaded: its SHA-256 differs.")
 
-    def _download(self, artifact: Artifact, path: Path) -> str:
+    def _download(self, wanted: _File, path: Path) -> str:
         """The SHA-256 of what came; empty when it broke off."""
         try:
-            body = self._store.get_object(Bucket=self._bucket, Key=artifact.object_key)["Body"]
+            body = self._store.get_object(Bucket=self._bucket, Key=wanted.object_key)["Body"]
         except ClientError as error:
             raise _translated(error) from error
         except BotoCoreError as error:
             raise _away() from error
         digest, size = hashlib.sha256(), 0
-        gives_up_at = self._clock() + _seconds_max(artifact.bytes)
+        gives_up_at = self._clock() + _seconds_max(wanted.bytes)
         try:
             with body, path.open("wb") as file:
-                while size <= artifact.bytes and (chunk := body.read(_CHUNK_BYTES)):
+                while size <= wanted.bytes and (chunk := body.read(_CHUNK_BYTES)):
                     size += len(chunk)
                     digest.update(chunk)
                     file.write(chunk)
@@ -282,7 +321,7 @@ class Artifacts:
                         raise _away()
         except BotoCoreError:  # timeouts and broken connections while streaming
             return ""
-        return digest.hexdigest() if size == artifact.bytes else ""
+        return digest.hexdigest() if size == wanted.bytes else ""
 
     def _delete(self, key: str) -> None:
         self._verified.discard(key)
@@ -301,16 +340,32 @@ def _item(key: str, size: int) -> Item:
     return Item(key, bytes=size, cost_seconds=size / _FETCH_BYTES_PER_SECOND)
 
 
+def _version_id(key: str) -> str:
+    return key.split("/")[1]
+
+
 def _seconds_max(size: int) -> float:
     return max(limits.LOAD_SECONDS_MAX, size / _FETCH_BYTES_PER_SECOND_MIN)
 
 
 def _key(artifact: Artifact) -> str:
     """The file's place. Ids come from our own control plane; a path is nothing to take chances with."""
+    return _stem(artifact) + (_SUFFIX if artifact.weights is None else _PAIR)
+
+
+def _stem(artifact: Artifact) -> str:
     parts = (artifact.tenant, artifact.version_id, artifact.sha256)
     if not all(_SAFE.fullmatch(part) for part in parts):
         raise ArtifactMissing("The model's record is damaged.")
-    return "/".join(parts) + _SUFFIX
+    return "/".join(parts)
+
+
+def _intact(place: Path, artifact: Artifact) -> bool:
+    """Whether what lies here still hashes to what was asked for."""
+    if artifact.weights is None:
+        return _sha256(place) == artifact.sha256
+    hashes = (_sha256(place / _GRAPH), _sha256(place / WEIGHTS_LOCATION))
+    return hashes == (artifact.sha256, artifact.weights.sha256)
 
 
 def _sha256(path: Path) -> str:

@@ -1,12 +1,13 @@
-"""Has prepared forms made of versions that were loaded slowly, one after the other, in the background.
+"""Has prepared forms made: of a version when it is prepared, and of versions that were loaded slowly.
 
-The load that found no form was served from the uploaded file; the next one finds
-it. Owned by the event loop.
+The preparing host waits for the form and measures it. Another host serves its first load from the
+uploaded file and makes its own form in the background; the next load finds it. Owned by the event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import OrderedDict
 from contextlib import ExitStack
 from typing import Final
@@ -14,7 +15,7 @@ from typing import Final
 from chalicelib.contract import limits
 from chalicelib.contract.errors import ModelRocketError, NoCapacity
 from chalicelib.contract.messages import VersionRecord
-from host_container.artifacts import Artifacts
+from host_container.artifacts import Artifact, Artifacts
 from host_container.events import EventLog
 from host_container.examination import ExaminationLimits, run_build
 from host_container.prepared import LOAD_SECONDS_MIN, Built
@@ -22,6 +23,8 @@ from host_container.prepared import LOAD_SECONDS_MIN, Built
 _WAITING_MAX: Final = 256
 """Beyond it a version is not queued: its next load asks again."""
 _REFUSED_MAX: Final = 4096
+_NICE: Final = 19
+"""Of what is built in the background."""
 _GROWTH_MAX: Final = 2
 """Folding constants may make a form larger than its model; a form this much larger is not worth it."""
 
@@ -55,6 +58,32 @@ class Builds:
         if self._working is None or self._working.done():
             self._working = asyncio.create_task(self._work(), name="build prepared forms")
 
+    async def build(self, artifact: Artifact, *, load_seconds: float, nice: int = 0) -> Built:
+        """Make its form and keep it on this host's disk, if that pays; what came of it.
+
+        `load_seconds`: how long the uploaded file took to load.
+        """
+        if load_seconds < self._load_seconds_min:
+            return Built(reason=self._needless(load_seconds))
+        try:
+            built = await self._built(artifact, nice=nice)
+        except NoCapacity as error:  # of the disk, now
+            built = Built(reason=error.message)
+        except (ModelRocketError, OSError, ValueError) as error:
+            built = Built(reason=str(error))
+            self._refuse(artifact)
+        else:
+            if built.reason is not None:
+                self._refuse(artifact)
+        fields = {"load_ms": built.load_ms, "prepack_gain": built.prepack_gain}
+        self._events.write("form_built", version=artifact.version_id, reason=built.reason, **fields)
+        return built
+
+    def _needless(self, load_seconds: float) -> str:
+        if self._load_seconds_min == math.inf:
+            return "forms are made for CPUs, and this host runs models on a GPU"
+        return f"as uploaded it loads in {load_seconds * 1000:.1f} ms: there is nothing to gain"
+
     async def close(self) -> None:
         if self._working is not None:
             self._working.cancel()
@@ -63,35 +92,21 @@ class Builds:
     async def _work(self) -> None:
         while self._waiting:
             version_id = next(iter(self._waiting))
-            await self._build(self._waiting[version_id])
+            await self.build(self._waiting[version_id], load_seconds=math.inf, nice=_NICE)
             del self._waiting[version_id]
 
-    async def _build(self, record: VersionRecord) -> None:
-        try:
-            built = await self._built(record)
-        except NoCapacity as error:  # of the disk, now
-            built = Built(reason=error.message)
-        except (ModelRocketError, OSError, ValueError) as error:
-            built = Built(reason=str(error))
-            self._refuse(record)
-        else:
-            if built.reason is not None:
-                self._refuse(record)
-        fields = {"load_ms": built.load_ms, "prepack_gain": built.prepack_gain}
-        self._events.write("form_built", version=record.version_id, reason=built.reason, **fields)
-
-    async def _built(self, record: VersionRecord) -> Built:
-        bytes_max = _GROWTH_MAX * record.bytes + limits.MIB
+    async def _built(self, artifact: Artifact, *, nice: int) -> Built:
+        bytes_max = _GROWTH_MAX * artifact.bytes_in_all + limits.MIB
         with ExitStack() as held:
-            path = await asyncio.to_thread(held.enter_context, self._artifacts.held(record))
+            path = await asyncio.to_thread(held.enter_context, self._artifacts.held(artifact))
             folder = held.enter_context(self._artifacts.workspace())
-            built = await run_build(path, folder, self._bounds, bytes_max=bytes_max)
+            built = await run_build(path, folder, self._bounds, bytes_max=bytes_max, nice=nice)
             if built.reason is None:
-                await asyncio.to_thread(self._artifacts.keep_prepared, record, folder, built)
+                await asyncio.to_thread(self._artifacts.keep_prepared, artifact, folder, built)
         return built
 
-    def _refuse(self, record: VersionRecord) -> None:
+    def _refuse(self, artifact: Artifact) -> None:
         """Not to be tried again by this process."""
-        self._refused[record.version_id] = None
+        self._refused[artifact.version_id] = None
         if len(self._refused) > _REFUSED_MAX:
             self._refused.popitem(last=False)

@@ -59,6 +59,8 @@ class Cache:
 
     def __init__(self, bytes_max: int) -> None:
         self.bytes_max = bytes_max
+        self.wanted: frozenset[str] = frozenset()
+        """Keys of what is to be held: it goes last."""
         self._clock = 0.0
         self._entries: dict[str, _Entry] = {}
         self._gone: OrderedDict[str, int] = OrderedDict()
@@ -81,6 +83,10 @@ class Cache:
     def __iter__(self) -> Iterator[str]:
         return (key for key, entry in self._entries.items() if not entry.reserved)
 
+    def everything(self) -> tuple[str, ...]:
+        """Keys, those of reservations included."""
+        return tuple(self._entries)
+
     def reserve(self, item: Item, *, now: float) -> tuple[str, ...]:
         """Make room, at once in the books: the keys that must go. Raises Refused and changes nothing.
 
@@ -102,6 +108,11 @@ class Cache:
             return False
         self._add(item, now=now)
         return True
+
+    def room_beside_wanted(self, item: Item, *, now: float) -> bool:
+        """Whether `reserve` would find room, and nothing that is wanted would go for it."""
+        free = [entry.item.bytes for entry in self._evictable(now) if entry.item.key not in self.wanted]
+        return item.key not in self._entries and item.bytes <= self.bytes_free + sum(free)
 
     def commit(self, key: str, *, now: float) -> None:
         """The reserved thing is there now."""
@@ -139,6 +150,11 @@ class Cache:
         assert entry.pins > 0, "not pinned"
         entry.pins -= 1
 
+    def idle(self, key: str, *, seconds: float, now: float) -> bool:
+        """Whether nobody holds it, or has asked for it for so long."""
+        entry = self._entries[key]
+        return not entry.pins and not entry.reserved and now - entry.used_at >= seconds
+
     def pinned(self, key: str) -> bool:
         return self._entries[key].pins > 0
 
@@ -154,7 +170,7 @@ class Cache:
         if missing <= 0:
             return []
         victims, freed = [], 0
-        for entry in sorted(self._evictable(now), key=lambda entry: _worth(entry, now)):
+        for entry in sorted(self._evictable(now), key=lambda entry: self._worth(entry, now)):
             victims.append(entry)
             freed += entry.item.bytes
             if freed >= missing:
@@ -170,6 +186,11 @@ class Cache:
             for entry in self._entries.values()
             if not entry.reserved and entry.pins == 0 and _guarded_until(entry) <= now
         ]
+
+    def _worth(self, entry: _Entry, now: float) -> tuple[bool, bool, float, float]:
+        """The least goes first. What nobody has asked for yet was loaded for somebody, who is about to."""
+        once = entry.frequency == 1 or now - entry.used_at >= _SEASONED_SECONDS
+        return (entry.item.key in self.wanted, not once, entry.priority, entry.used_at)
 
     def _guarded_seconds(self, now: float) -> float:
         """Until the next guard ends."""
@@ -192,12 +213,6 @@ class Cache:
 
     def _priority(self, item: Item, frequency: int) -> float:
         return self._clock + frequency * item.cost_seconds / max(1, item.bytes)
-
-
-def _worth(entry: _Entry, now: float) -> tuple[bool, float, float]:
-    """The least goes first. What nobody has asked for yet was loaded for somebody, who is about to."""
-    once = entry.frequency == 1 or now - entry.used_at >= _SEASONED_SECONDS
-    return (not once, entry.priority, entry.used_at)
 
 
 def _guarded_until(entry: _Entry) -> float:

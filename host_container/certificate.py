@@ -1,148 +1,194 @@
 """Whether the rows of different callers may share a run: shown, not assumed.
 
 A model may be batched when each row's answer depends on that row alone. The
-check runs rows alone, together, permuted, duplicated and beside extreme rows, at
+check runs rows alone, together, permuted, repeated, padded and beside extreme rows, at
 several batch sizes, and compares. "The first dimension is free" is no evidence:
-`x - mean(x, axis=0)` has a free first dimension too.
+`x - mean(x, axis=0)` has a free first dimension too. A model that remembers its runs, or
+draws lots, is found by asking for the same row again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
 import numpy.random
 
 from chalicelib.contract.errors import InferenceFailed
-from chalicelib.contract.messages import Signature, TensorSignature
-from modelrocket.tensors import Array, numpy_dtype
+from chalicelib.contract.messages import Certificate, Counterexample
+from host_container.generated import SEED, Feeds, input_bytes, random_inputs
+from host_container.session import Session
+from modelrocket.tensors import Array
 
-Feeds = Mapping[str, Array]
-Run = Callable[[Feeds], dict[str, Array]]
-
-SIZES: Final = (1, 2, 3, 7)
-ROWS: Final = 7
-FREE_SIZE: Final = 4
-"""What a free dimension other than the first is given."""
-GAIN_MIN: Final = 1.2
 RELATIVE: Final = 1e-4
 ABSOLUTE: Final = 1e-5
-_ROW_SECONDS_MAX: Final = 0.02
-"""A row that takes longer is not sped up by company, and takes too long to try."""
-_TIMINGS: Final = 3
-_ELEMENTS_MAX: Final = 2_000_000
+"""Floats may differ by the first of themselves, or by the second of the largest of their row (at least 1)."""
+ROWS_MIN: Final = 8
+_SIZES: Final = (1, 2, 3, 7)
+_EXTREMES: Final = (0.0, 100.0, -10.0, 1e-6)
+"""The last rows are multiplied by these; zeros are what padding is."""
+_WHOLE_MAX: Final = (9, 1)
+"""Of whole numbers; a model that looks them up may know few."""
+_ROUNDINGS: Final = 8
+"""Coarse floats may differ by so many units in the last place."""
+_INPUT_BYTES_MAX: Final = 256 * 2**20
+_SHOWN_MAX: Final = 8
+_TEXT_LENGTH_MAX: Final = 40
+_NAME_LENGTH_MAX: Final = 100
+
+Answers = Sequence[Mapping[str, Array]]
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """`batchable`, and the evidence in a sentence. `gain`: rows per second together, beside alone."""
-
-    batchable: bool
-    evidence: str
-    gain: float = 1.0
+def runs(rows_max: int) -> int:
+    """About how many rows a certificate for runs of so many takes, each by itself or in company."""
+    count = max(ROWS_MIN, rows_max)
+    return count + 1 + sum(_SIZES) + 2 * count + 18
 
 
-def certify(signature: Signature, run: Run, *, seed: int, clock: Callable[[], float]) -> Certificate:
-    """Run the checks: a few dozen small runs, none where one takes long or sharing does not pay."""
-    obstacle = _obstacle(signature)
+def certify(session: Session, *, free: int, rows_max: int) -> Certificate:
+    """For runs of up to `rows_max` rows; `free` is a size that works for the other free dimensions."""
+    obstacle = _obstacle(session) or _too_large(session, rows=max(ROWS_MIN, rows_max), free=free)
     if obstacle:
         return Certificate(False, obstacle)
-    rows = _rows(signature, np.random.default_rng(seed))
-    try:
-        alone, together = _seconds(run, _take(rows, [0]), clock), 0.0
-        if alone <= _ROW_SECONDS_MAX:
-            alone = min(_seconds(run, _take(rows, [0]), clock) for _ in range(_TIMINGS))
-            together = min(_seconds(run, rows, clock) for _ in range(_TIMINGS))
-        gain = ROWS * alone / together if together else 1.0
-        if gain < GAIN_MIN:
-            return Certificate(False, f"sharing a run would not pay ({gain:.2f} times the rows)", gain)
-        return replace(_compare(rows, run), gain=gain)
-    except InferenceFailed as error:
-        return Certificate(False, f"it does not run on generated rows: {error.message}")
+    failure = ""
+    for whole_max in _WHOLE_MAX:
+        rows = _rows(session, count=max(ROWS_MIN, rows_max), free=free, whole_max=whole_max)
+        try:
+            return _compare(session, rows)
+        except InferenceFailed as error:
+            failure = error.message
+    return Certificate(False, f"it does not run on generated rows: {failure}")
 
 
-def _seconds(run: Run, feeds: Feeds, clock: Callable[[], float]) -> float:
-    started = clock()
-    run(feeds)
-    return clock() - started
-
-
-def _obstacle(signature: Signature) -> str | None:
-    for tensor in (*signature.inputs, *signature.outputs):
+def _obstacle(session: Session) -> str | None:
+    for tensor in (*session.signature.inputs, *session.signature.outputs):
         if not tensor.shape or tensor.shape[0] is not None:
-            return f'"{tensor.name}" has no free first dimension'
-    for tensor in signature.inputs:
-        if tensor.dtype in ("string", "bfloat16"):
-            return f'rows of "{tensor.name}" ({tensor.dtype}) are not generated'
-        if _row_size(tensor) * ROWS > _ELEMENTS_MAX:
-            return f'rows of "{tensor.name}" are too large to try'
+            return f'"{tensor.name[:_NAME_LENGTH_MAX]}" has no free first dimension'
+    shapes = session.dimensions()
+    firsts = {shape[0].symbol for shape in shapes.values()} - {None}
+    for name, shape in shapes.items():
+        if Counter(one.symbol for one in shape[1:]).keys() & firsts:
+            return f'another dimension of "{name[:_NAME_LENGTH_MAX]}" grows with the number of rows'
     return None
 
 
-def _compare(rows: Feeds, run: Run) -> Certificate:
-    alone = [run(_take(rows, [row])) for row in range(ROWS)]
-    for size in SIZES:
-        found = _differs(alone, run, rows, list(range(size)), f"{size} rows together")
+def _too_large(session: Session, *, rows: int, free: int) -> str | None:
+    if input_bytes(session, rows=rows, free=free) <= _INPUT_BYTES_MAX:
+        return None
+    return "its rows are too large to try"
+
+
+def _rows(session: Session, *, count: int, free: int, whole_max: int) -> Feeds:
+    """Different rows; the last ones are extreme."""
+    generator = np.random.default_rng(SEED)
+    feeds = random_inputs(session, generator, rows=count, free=free, whole_max=whole_max)
+    for array in feeds.values():
+        if _is_float(array):
+            for position, factor in enumerate(_EXTREMES, start=count - len(_EXTREMES)):
+                array[position] *= array.dtype.type(factor)
+    return feeds
+
+
+def _compare(session: Session, rows: Feeds) -> Certificate:
+    count = len(next(iter(rows.values())))
+    alone = [session.run(_take(rows, [row])) for row in range(count)]
+    trials = list(_trials(count))
+    for chosen, name in trials:
+        together = session.run(_take(rows, chosen))
+        found = _counterexample(alone, together, chosen, name)
         if found:
-            return found
-    shuffled = [3, 0, 6, 2, 5, 1, 4]
-    trials = (
+            return Certificate(False, _sentence(found), found)
+    return Certificate(True, f"{len(trials)} arrangements of {count} rows answer as rows alone")
+
+
+def _trials(count: int) -> Sequence[tuple[list[int], str]]:
+    """Which rows share a run, and what that is called."""
+    every = list(range(count))
+    zero, *extremes = every[-len(_EXTREMES) :]
+    shuffled = [int(row) for row in np.random.default_rng(SEED).permutation(count)]
+    sizes = sorted({*_SIZES, count})
+    return (
+        ([0], "the same row again"),
+        *((every[:size], f"{size} rows together") for size in sizes),
         (shuffled, "rows in another order"),
         ([1, 1, 1, 0, 0], "rows repeated"),
-        ([0, 5, 6], "a row beside extreme ones"),
+        ([0, 1] + [zero] * (ROWS_MIN - 2), "rows padded with zeros"),
+        ([0, *extremes, 1], "rows beside extreme ones"),
     )
-    for chosen, name in trials:
-        found = _differs(alone, run, rows, chosen, name)
-        if found:
-            return found
-    return Certificate(True, f"{len(SIZES) + len(trials)} arrangements of {ROWS} rows answer as rows alone")
 
 
-def _differs(
-    alone: Sequence[Mapping[str, Array]], run: Run, rows: Feeds, chosen: list[int], trial: str
-) -> Certificate | None:
-    """The counterexample, or None when each row answers as it does alone."""
-    together = run(_take(rows, chosen))
+def _counterexample(
+    alone: Answers, together: Mapping[str, Array], chosen: Sequence[int], trial: str
+) -> Counterexample | None:
+    """None when each row answers as it does alone."""
     for name, output in together.items():
         if output.shape[:1] != (len(chosen),):
-            return Certificate(False, f'{trial}: "{name}" has {output.shape[:1]} rows for {len(chosen)}')
+            shape = (f"{len(chosen)} rows",)
+            return _shown(trial, name, len(chosen), 0, shape, (f"{list(output.shape[:1])} rows",))
         for position, row in enumerate(chosen):
-            if not _same(output[position], alone[row][name][0]):
-                return Certificate(False, f'{trial}: "{name}" of row {row} is not what it is alone')
+            expected, got = alone[row][name][0], output[position]
+            different = _where_different(got, expected)
+            if different is not None:
+                values = (_texts(expected, different), _texts(got, different))
+                return _shown(trial, name, len(chosen), position, *values)
     return None
 
 
-def _same(one: Array, other: Array) -> bool:
-    if one.shape != other.shape:
-        return False
-    if one.dtype.kind != "f":
-        return bool(np.array_equal(one, other))
-    return bool(np.allclose(one, other, rtol=RELATIVE, atol=ABSOLUTE, equal_nan=True))
+def _shown(
+    trial: str, name: str, rows: int, position: int, expected: tuple[str, ...], got: tuple[str, ...]
+) -> Counterexample:
+    return Counterexample(trial, name[:_NAME_LENGTH_MAX], rows, position, expected, got)
 
 
-def _take(rows: Feeds, chosen: list[int]) -> dict[str, Array]:
-    return {name: array[chosen] for name, array in rows.items()}
+def _sentence(found: Counterexample) -> str:
+    return (
+        f'{found.trial}: "{found.output}" of row {found.position + 1} of {found.rows} is not what it is '
+        f"alone ({found.got[0]}, alone {found.expected[0]})"
+    )
 
 
-def _rows(signature: Signature, generator: np.random.Generator) -> dict[str, Array]:
-    """`ROWS` different rows; the last two are extreme."""
-    return {tensor.name: _values(tensor, generator) for tensor in signature.inputs}
+def _where_different(got: Array, expected: Array) -> int | None:
+    """The first place, in order of memory; None when they are the same."""
+    if got.shape != expected.shape:
+        return 0
+    if not _is_float(expected):
+        same = np.asarray(got == expected)
+    else:
+        relative, absolute = tolerances(expected)
+        one, other = got.astype(np.float64), expected.astype(np.float64)
+        same = np.isclose(one, other, rtol=relative, atol=absolute, equal_nan=True)
+    return None if same.all() else int(np.argmin(same.ravel()))
 
 
-def _values(tensor: TensorSignature, generator: np.random.Generator) -> Array:
-    shape = (ROWS, *(FREE_SIZE if size is None else size for size in tensor.shape[1:]))
-    dtype = numpy_dtype(tensor.dtype)
-    if dtype.kind == "b":
-        return generator.integers(0, 2, shape).astype(dtype)
-    if dtype.kind in "iu":
-        return generator.integers(0, 2, shape).astype(dtype)
-    values = generator.standard_normal(shape)
-    values[-2] *= 100.0
-    values[-1] = 0.0
-    return values.astype(dtype)
+def tolerances(expected: Array) -> tuple[float, float]:
+    """Relative and absolute, for floats of this precision and size."""
+    values = expected.astype(np.float64)
+    largest = float(np.abs(values[np.isfinite(values)]).max(initial=1.0))
+    coarse = _ROUNDINGS * _unit(expected)
+    return max(RELATIVE, coarse), max(ABSOLUTE, coarse) * largest
 
 
-def _row_size(tensor: TensorSignature) -> int:
-    return int(np.prod([FREE_SIZE if size is None else size for size in tensor.shape[1:]]))
+def _unit(array: Array) -> float:
+    """Between 1 and the next number of this precision."""
+    return 2.0**-7 if array.dtype.name == "bfloat16" else float(np.finfo(array.dtype).eps)
+
+
+def _is_float(array: Array) -> bool:
+    """bfloat16 is no type of numpy's own."""
+    return array.dtype.kind == "f" or array.dtype.name == "bfloat16"
+
+
+def _texts(array: Array, start: int) -> tuple[str, ...]:
+    values = array.ravel()[start : start + _SHOWN_MAX]
+    return tuple(_text(value) for value in values.tolist()) or ("nothing",)
+
+
+def _text(value: object) -> str:
+    shown = f"{value:.7g}" if isinstance(value, float) else str(value)
+    return shown[:_TEXT_LENGTH_MAX]
+
+
+def _take(rows: Feeds, chosen: Sequence[int]) -> dict[str, Array]:
+    return {name: array[list(chosen)] for name, array in rows.items()}

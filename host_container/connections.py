@@ -21,6 +21,8 @@ from host_container.http1 import CONTINUE, Request, RequestReader
 _BACKLOG: Final = 1024
 _SWEEP_SECONDS: Final = 0.5
 _FOREVER: Final = float("inf")
+_READ_SECONDS: Final = 0.000_1
+"""What it takes to fetch one piece of a body from the kernel, up to 256 KB, before we see it."""
 
 
 class _Phase(Enum):
@@ -197,7 +199,7 @@ class Connection(asyncio.Protocol):
                 self._pause(_Pause.ROOM)
         elif _Pause.TURN not in self._pauses and self._turns.wants_pause(self._caller, started):
             self._pause(_Pause.TURN)
-            self._turns.take(self._caller, self._has_turn)
+            self._turns.take(self._caller, self._has_turn, causes=_READ_SECONDS)
 
     def _has_room(self) -> None:
         self._reader.request.room = (self._room_as, self._reader.body_bytes)

@@ -23,6 +23,7 @@ _ACTIVE_SECONDS: Final = 1.0
 _NOBODY: Final = "\0"
 
 Action = Callable[[], None]
+_Queue = deque[tuple[Action, float]]
 
 
 class Turns:
@@ -33,24 +34,27 @@ class Turns:
         self._only = _NOBODY
         self._seen: dict[str, float] = {}
         self._spent: dict[str, float] = {}
-        self._waiting: dict[str, deque[Action]] = {}
+        self._waiting: dict[str, _Queue] = {}
         self._scheduled = False
 
-    def take(self, caller: str, action: Action) -> None:
-        """`action` now, or as soon as it is this caller's turn; its actions keep their order."""
+    def take(self, caller: str, action: Action, *, causes: float = 0.0) -> None:
+        """`action` now, or as soon as it is this caller's turn; its actions keep their order.
+
+        `causes`: seconds that the event loop will spend because of it, outside of it.
+        """
         if caller == self._only or self._is_alone(caller):
             action()
             return
         started = self._clock()
         queue = self._waiting.get(caller)
         if queue is not None:
-            queue.append(action)
+            queue.append((action, causes))
         elif self._is_over(caller):
-            self._waiting[caller] = deque((action,))
+            self._waiting[caller] = deque(((action, causes),))
             self._schedule()
         else:
             action()
-            self._charge(caller, self._clock() - started)
+            self._charge(caller, self._clock() - started + causes)
 
     def wants_pause(self, caller: str, started: float) -> bool:
         """What began then was done for this caller out of turn: is it to wait before it goes on?"""
@@ -100,16 +104,18 @@ class Turns:
             if self._waiting:
                 self._schedule()
 
-    def _serve(self, caller: str, queue: deque[Action]) -> None:
-        started = now = self._clock()
-        self._seen[caller] = now
-        while queue and now - started < _QUANTUM_SECONDS:
-            action = queue.popleft()
+    def _serve(self, caller: str, queue: _Queue) -> None:
+        started = self._clock()
+        self._seen[caller] = started
+        spent, caused = 0.0, 0.0
+        while queue and spent < _QUANTUM_SECONDS:
+            action, causes = queue.popleft()
             if not queue:
                 del self._waiting[caller]
             action()
-            now = self._clock()
-        self._charge(caller, now - started)
+            caused += causes
+            spent = self._clock() - started + caused
+        self._charge(caller, spent)
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 from chalicelib.contract import limits
 from chalicelib.contract.errors import InvalidModel
 from chalicelib.contract.findings import Findings, Refusal
-from host_container import onnxgraph
+from host_container import apart, onnxgraph
 from host_container.onnxgraph import walk
 
 _NAME_SHOWN: Final = 60
@@ -28,6 +28,8 @@ _ONE_FILE: Final = (
     "Save everything in one file: onnx.save(onnx.load(path), new_path, save_as_external_data=False)."
 )
 
+_BY_THE_CLIENT: Final = "Upload it with the client, which writes both files: modelrocket.upload(path, name)."
+
 
 class Refused(InvalidModel):
     """A file that is not served: the message is for its owner, the refusal for machines."""
@@ -37,10 +39,15 @@ class Refused(InvalidModel):
         self.refusal = refusal
 
 
-def admit(model: ModelProto) -> None:
-    """Raises Refused with what was found, what is allowed and what to do."""
+def admit(model: ModelProto, *, bytes_apart: int | None = None) -> None:
+    """Raises Refused with what was found, what is allowed and what to do.
+
+    `bytes_apart`: of the file of weights that was uploaded beside the graph; None where there is none.
+    """
     for rule in _RULES:
         rule(model)
+    _weights(model, bytes_apart)
+    _interface(model)
 
 
 def findings(model: ModelProto, *, size: int) -> Findings:
@@ -191,12 +198,14 @@ def _operator(node: NodeProto) -> None:
         )
 
 
-def _weights(model: ModelProto) -> None:
+def _weights(model: ModelProto, bytes_apart: int | None) -> None:
+    """Of weights in another file only the graph's own initializers may be."""
     total = 0
     for place in walk(model.graph):
-        for tensor in onnxgraph.tensors(place.graph):
+        initializers = 0 if place.depth else len(place.graph.initializer)
+        for index, tensor in enumerate(onnxgraph.tensors(place.graph)):
             total += 1
-            _weight(tensor)
+            _weight(tensor, bytes_apart if index < initializers else None)
         for sparse in onnxgraph.sparse_tensors(place.graph):
             size = onnxgraph.dense_bytes(sparse)
             if size is None or size > limits.MODEL_BYTES_MAX:
@@ -206,21 +215,35 @@ def _weights(model: ModelProto) -> None:
                 Refusal.TOO_MANY_WEIGHTS,
                 f"It has more than {limits.WEIGHTS_MAX} weights and constants. Fold or join some.",
             )
+    if (names := apart.overlap(filter(apart.is_apart, model.graph.initializer))) is not None:
+        one, other = map(shown, names)
+        raise Refused(
+            Refusal.EXTERNAL_DATA,
+            f'The weights "{one}" and "{other}" overlap in their file. {_BY_THE_CLIENT}',
+        )
 
 
-def _weight(tensor: TensorProto) -> None:
+def _weight(tensor: TensorProto, bytes_apart: int | None) -> None:
     if any(_MEMORY_ADDRESS in shown(entry.value) for entry in tensor.external_data):
         raise Refused(
             Refusal.MEMORY_ADDRESS,
             f'The weight "{shown(tensor.name)}" is said to be at an address in memory. {_ONE_FILE}',
         )
-    if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
+    if apart.is_apart(tensor):
+        _weight_apart(tensor, bytes_apart)
+        return
+    if (difference := onnxgraph.lie(tensor)) is not None:
+        raise _lying(tensor, difference)
+
+
+def _weight_apart(tensor: TensorProto, bytes_apart: int | None) -> None:
+    if bytes_apart is None:
         raise Refused(
             Refusal.EXTERNAL_DATA,
             f'The weight "{shown(tensor.name)}" is in another file (external data). {_ONE_FILE}',
         )
-    if (difference := onnxgraph.lie(tensor)) is not None:
-        raise _lying(tensor, difference)
+    if (fault := apart.fault(tensor, file_bytes=bytes_apart)) is not None:
+        raise Refused(Refusal.EXTERNAL_DATA, f'The weight "{shown(tensor.name)}" {fault}. {_BY_THE_CLIENT}')
 
 
 def _lying(tensor: TensorProto, difference: str) -> Refused:
@@ -290,8 +313,6 @@ _RULES: Final[Sequence[Callable[[ModelProto], None]]] = (
     _graphs,
     _names,
     _operators,
-    _weights,
-    _interface,
 )
 
 

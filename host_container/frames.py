@@ -12,9 +12,12 @@ carries many requests.
     RUN     slot, identity, deadline,      ANSWER  identity, RAN + the body of the answer
             the inputs as they came        REFUSED identity, Failure as JSON
     DROP    slot, identity                 DROPPED identity: it had not started and will not run
+    COMPARE slot, identity, deadline,      COMPARED identity, Compared as JSON
+            WITH + the inputs as they came REFUSED identity, Failure as JSON
 
 To each RUN a worker says one of the three on the right, once; to a DROP nothing, when what it names has
 started. The front asks to drop what nobody waits for any more, and keeps a RUN open until it has heard.
+A COMPARE runs the same inputs through two models, for nobody: only how they differ is said, once.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
@@ -44,9 +47,13 @@ HEAD: Final = struct.Struct("<IBBxxIIQd")
 RAN: Final = struct.Struct("<fffII")
 """Seconds waited, in the making of the batch, and run; rows of the batch; bytes of JSON before binary tensors
 (0: all)."""
+WITH: Final = struct.Struct("<Ixxxxd")
+"""The slot of the other model, and how far floating-point outputs may be apart. Keeps a body behind it
+aligned."""
 
 _DETAILS: Final = frozenset({"input", "expected", "got"})
 _MESSAGE_LENGTH_MAX: Final = 2_000
+_Seconds = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
 
 
 class Kind(IntEnum):
@@ -60,6 +67,8 @@ class Kind(IntEnum):
     PREPACK = 8
     DROP = 9
     DROPPED = 10
+    COMPARE = 11
+    COMPARED = 12
 
 
 class Form(IntEnum):
@@ -107,6 +116,7 @@ class LoadReport(msgspec.Struct, frozen=True):
     """What the worker found when it loaded a version.
 
     Attributes:
+        processor_seconds: of the load: it waited for the others.
         bytes_resident: what the worker's memory grew by.
         bytes_anonymous: the part of it that no file backs, so that nobody shares it.
         batch_size_max: how many rows may share a run; 1 where rows must not.
@@ -122,6 +132,24 @@ class LoadReport(msgspec.Struct, frozen=True):
     batch_size_max: int
     batching: str
     providers: tuple[str, ...] = ()
+    processor_seconds: float = 0.0
+
+
+class Side(msgspec.Struct, frozen=True):
+    """What one of two models did with the inputs. One that cannot read them has not run."""
+
+    ran: bool = False
+    failed: bool = False
+    run_seconds: _Seconds = 0.0
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """`why` the answers differ, for people: without any value of them."""
+
+    answering: Side
+    other: Side
+    differing: bool
+    why: Annotated[str, msgspec.Meta(max_length=_MESSAGE_LENGTH_MAX)] = ""
 
 
 class SpawnOrder(msgspec.Struct, frozen=True):
@@ -284,3 +312,13 @@ def frame(kind: Kind, payload: bytes, *, slot: int = 0, identity: int = 0, stamp
 def run_head(asked: Asked, length: int, *, slot: int, identity: int, deadline: float) -> bytes:
     """What goes before a body of this length."""
     return HEAD.pack(length, Kind.RUN, asked.form, asked.header_length, slot, identity, deadline)
+
+
+def compare_head(
+    asked: Asked, *, slots: tuple[int, int], tolerance: float, identity: int, deadline: float
+) -> bytes:
+    """What goes before the body: of the model that answered, and of the other one."""
+    slot, other = slots
+    length = WITH.size + len(asked.body)
+    head = HEAD.pack(length, Kind.COMPARE, asked.form, asked.header_length, slot, identity, deadline)
+    return head + WITH.pack(other, tolerance)

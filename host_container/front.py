@@ -39,7 +39,7 @@ from chalicelib.contract.inference import (
 from chalicelib.contract.messages import HostState, ModelRecord, VersionRecord
 from chalicelib.contract.tokens import token_sha256
 from host_container import metadata
-from host_container.access import Access
+from host_container.access import Access, Found
 from host_container.admission import Admitted, OnTrial
 from host_container.encodings import decoded
 from host_container.events import EventLog
@@ -174,7 +174,6 @@ class Exchange:
         "_error_body",
         "_reply",
         "_request",
-        "_task",
         "_version",
         "request_id",
         "started",
@@ -189,7 +188,6 @@ class Exchange:
         self._reply = reply
         self._error_body = error_body
         self._call: Call | None = None
-        self._task: asyncio.Task[None] | None = None
         self._answered = False
         self._authorised = 0.0
         self._version: int | None = None
@@ -214,8 +212,6 @@ class Exchange:
         if self._answered:
             return
         self._answered = True
-        if self._task is not None:
-            self._task.cancel()
         if self._call is not None:
             self._door.router.cancel(self._call)
         self._let_go()
@@ -276,16 +272,21 @@ class Exchange:
         if model is not None:
             self._permitted(model, then)
             return
-        looking = self._look_up(credential_sha256(plain), model_key(model_id), then)
-        self._task = asyncio.get_running_loop().create_task(looking)
+        told = partial(self._looked_up, then)
+        self._door.access.find(
+            credential_sha256(plain), model_key(model_id), told, caller=self._request.caller
+        )
 
-    async def _look_up(self, sha256: str, model_id: str, then: Then) -> None:
-        try:
-            model = await self._door.access.find(sha256, model_id, caller=self._request.caller)
-        except ModelRocketError as error:
-            self.fail(error)
+    def _looked_up(self, then: Then, found: Found) -> None:
+        self._door.router.turns.take(self._request.caller, partial(self._go_on, then, found))
+
+    def _go_on(self, then: Then, found: Found) -> None:
+        if self._answered:
+            return
+        if isinstance(found, ModelRocketError):
+            self.fail(found)
         else:
-            self.begin(lambda: self._permitted(model, then))
+            self.begin(partial(self._permitted, found, then))
 
     def _permitted(self, model: ModelRecord, then: Then) -> None:
         self._authorised = self._door.clock()
@@ -301,7 +302,12 @@ class Exchange:
             raise too_late()
         admitted = Admitted(self.request_id, record.tenant, record.version_id, left, record)
         if model.candidate is not None:
-            other = mirrored(model, answering=record, request_id=self.request_id)
+            other = mirrored(
+                model,
+                answering=record,
+                request_id=self.request_id,
+                quarantined=self._door.router.replicas.quarantined(),
+            )
             admitted = replace(admitted, on_trial=OnTrial.of(model.candidate, mirror=other))
         self._start(admitted, asked)
 
@@ -309,7 +315,12 @@ class Exchange:
         """The version that the path names, if it is one that answers; else the one whose turn it is."""
         if version or model.candidate is None:
             return metadata.named(model, version)
-        return chosen(model, sticky=read_sticky_key(self._header(_STICKY_KEY)), request_id=self.request_id)
+        return chosen(
+            model,
+            sticky=read_sticky_key(self._header(_STICKY_KEY)),
+            request_id=self.request_id,
+            quarantined=self._door.router.replicas.quarantined(),
+        )
 
     def _start(self, admitted: Admitted, asked: Asked) -> None:
         self.request_id, self.version_id = admitted.request_id, admitted.version_id

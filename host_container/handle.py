@@ -32,11 +32,13 @@ from host_container.frames import (
     RAN,
     Asked,
     BrokenFrames,
+    Compared,
     Failure,
     Frame,
     FrameReader,
     Kind,
     LoadReport,
+    compare_head,
     frame,
     run_head,
 )
@@ -44,6 +46,8 @@ from host_container.prepared import ModelFiles
 
 T = TypeVar("T")
 _FRAME_BYTES_MAX: Final = limits.RESPONSE_BYTES_MAX + (1 << 16)
+_NOTHING: Final = -1
+_REPORTS: Final = frozenset({Kind.LOADED, Kind.FAILED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class Lost:
     suspect: bool
 
 
-Outcome = Ran | Lost | ModelRocketError
+Outcome = Ran | Compared | Lost | ModelRocketError
 Done = Callable[[Outcome], None]
 
 
@@ -80,11 +84,25 @@ class Loaded:
     in_flight: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What `loaded` has answered, for the `other` version in the same worker to answer too.
+
+    `tolerance`: how far floating-point outputs may be apart, see `Guard`.
+    """
+
+    loaded: Loaded
+    other: Loaded
+    asked: Asked
+    tolerance: float
+
+
 @dataclass(eq=False, slots=True)
 class Pending:
     """A request the worker has not spoken about.
 
     `answered`: its caller was told something all the same. `dropped`: the worker was told not to run it.
+    `compares`: it is for no caller, and `loaded` is the version that did not answer.
     """
 
     loaded: Loaded
@@ -92,6 +110,7 @@ class Pending:
     done: Done
     answered: bool = False
     dropped: bool = False
+    compares: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -122,6 +141,8 @@ class WorkerHandle(asyncio.Protocol):
         self.loaded: dict[int, Loaded] = {}
         self.loading: dict[int, Loading] = {}
         self.pending: dict[int, Pending] = {}
+        self.comparing = _NOTHING
+        """The identity of the one comparison it works at."""
         self.load_lock = asyncio.Lock()
         self._pidfd = -1
         self._doomed = False
@@ -172,6 +193,33 @@ class WorkerHandle(asyncio.Protocol):
         head = run_head(asked, len(asked.body), slot=loaded.slot, identity=identity, deadline=deadline)
         self._send(head, asked.body)
 
+    def compare(self, comparison: Comparison, *, identity: int, deadline: float, done: Done) -> None:
+        """One at a time. `done` is called once, and nobody is in the other's way meanwhile."""
+        assert not self.compares, "it compares already"
+        self.comparing = identity
+        self.pending[identity] = Pending(comparison.other, deadline, done, compares=True)
+        head = compare_head(
+            comparison.asked,
+            slots=(comparison.loaded.slot, comparison.other.slot),
+            tolerance=comparison.tolerance,
+            identity=identity,
+            deadline=deadline,
+        )
+        self._send(head, comparison.asked.body)
+
+    @property
+    def compares(self) -> bool:
+        return self.comparing != _NOTHING
+
+    def running(self) -> dict[int, range]:
+        """What to blame when it ends now: slots, each with the requests that were running there.
+
+        What is compared is run for nobody: while it is, nothing that somebody waits for is to blame.
+        """
+        lit = sorted(self.beacon.lit(), key=lambda one: one.last)
+        compared = {one.slot: range(one.last, one.last + 1) for one in lit if one.last == self.comparing}
+        return compared or {one.slot: range(one.last + 1) for one in lit}
+
     def drop(self, identity: int) -> None:
         """Nobody waits for it any more: if it has not started it need not."""
         pending = self.pending.get(identity)
@@ -184,7 +232,7 @@ class WorkerHandle(asyncio.Protocol):
     def expire(self, now: float) -> None:
         """Answer and drop what is late."""
         for identity, pending in tuple(self.pending.items()):
-            if now > pending.deadline and not pending.answered:
+            if now > pending.deadline and not pending.answered and not pending.compares:
                 pending.answered = True
                 self.drop(identity)
                 pending.done(too_late())
@@ -232,27 +280,19 @@ class WorkerHandle(asyncio.Protocol):
 
     def _take(self, one: Frame) -> None:
         """Raises BrokenFrames, and has changed nothing then."""
-        if one.kind == Kind.ANSWER:
-            pending = self._open(one.identity)
-            self._end(one.identity, pending, _ran(one.payload))
-        elif one.kind == Kind.REFUSED:
-            pending = self._open(one.identity)
-            self._end(one.identity, pending, _read(one.payload, Failure).error())
-        elif one.kind == Kind.DROPPED:
-            pending = self._open(one.identity)
-            if not pending.dropped:
-                raise BrokenFrames("it dropped what somebody waits for")
-            self._end(one.identity, pending, too_late())
-        elif one.kind == Kind.LOADED:
-            report = self._open_load(one.slot).report
-            _settle(report, _read(one.payload, LoadReport))
-            del self.loading[one.slot]
-        elif one.kind == Kind.FAILED:
-            report = self._open_load(one.slot).report
-            reject(report, _read(one.payload, Failure).error())
-            del self.loading[one.slot]
+        if one.kind in _REPORTS:
+            self._report(one)
         else:
-            raise BrokenFrames(f"a frame of kind {one.kind}, which no worker may send")
+            pending = self._open(one.identity)
+            self._end(one.identity, pending, _outcome(one, pending))
+
+    def _report(self, one: Frame) -> None:
+        report = self._open_load(one.slot).report
+        if one.kind == Kind.LOADED:
+            _settle(report, _read(one.payload, LoadReport))
+        else:
+            reject(report, _read(one.payload, Failure).error())
+        del self.loading[one.slot]
 
     def _open(self, identity: int) -> Pending:
         pending = self.pending.get(identity)
@@ -268,7 +308,9 @@ class WorkerHandle(asyncio.Protocol):
 
     def _end(self, identity: int, pending: Pending, outcome: Outcome) -> None:
         del self.pending[identity]
-        if not pending.dropped:
+        if pending.compares:
+            self.comparing = _NOTHING
+        elif not pending.dropped:
             pending.loaded.in_flight -= 1
         if not pending.answered:
             pending.answered = True
@@ -284,6 +326,19 @@ def reject(report: asyncio.Future[LoadReport], error: ModelRocketError) -> None:
     """Unless it is settled, or nobody waits for it."""
     if not report.done():
         report.set_exception(error)
+
+
+def _outcome(one: Frame, pending: Pending) -> Outcome:
+    """Raises BrokenFrames for what does not answer what was asked."""
+    if one.kind == Kind.ANSWER and not pending.compares:
+        return _ran(one.payload)
+    if one.kind == Kind.REFUSED:
+        return _read(one.payload, Failure).error()
+    if one.kind == Kind.DROPPED and pending.dropped:
+        return too_late()
+    if one.kind == Kind.COMPARED and pending.compares:
+        return _read(one.payload, Compared)
+    raise BrokenFrames(f"a frame of kind {one.kind}, which nobody asked it for")
 
 
 def _ran(payload: memoryview) -> Ran:

@@ -107,6 +107,11 @@ def answer_batch(model: Model, batch: Sequence[Asked], *, clock: Clock) -> list[
     return [outcome for outcome in outcomes if outcome is not None]
 
 
+def read_inputs(model: Model, asked: Asked) -> Feeds:
+    """Of a request, by the model's signature. Raises InvalidRequest and its kinds."""
+    return _read(model, asked)[0]
+
+
 def _alone(error: ModelRocketError) -> ModelRocketError:
     """Without the frames it came through: they hold all that was read and, in a circle, the error itself."""
     error.__cause__ = error.__context__ = None

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto
 
 from chalicelib.contract import limits
 from chalicelib.contract.findings import Findings, Refusal
 from host_container import firewall, onnxgraph
 from host_container.firewall import Refused
+from host_container.prepared import uploaded
 
 _EXPORT: Final = "export the model to ONNX"
 _UNPACK: Final = "upload the ONNX file inside it"
@@ -42,16 +43,20 @@ _OTHER_FORMATS: Final = (
 
 
 def check(path: Path) -> Findings:
-    """What the file is made of. Raises Refused with a reason that its owner can act on."""
-    size = path.stat().st_size
-    if size > limits.MODEL_BYTES_MAX:
-        raise Refused(
-            Refusal.TOO_LARGE,
-            f"It takes {size} bytes; {limits.MODEL_BYTES_MAX} are allowed. Make the model smaller.",
-        )
+    """What the file is made of, with the weights beside it where there are some.
+
+    Raises Refused with a reason that its owner can act on.
+    """
+    files = uploaded(path)
+    size, apart = path.stat().st_size, files.bytes_apart
+    for given, allowed in ((size, limits.MODEL_BYTES_MAX), (apart, limits.WEIGHTS_BYTES_MAX)):
+        if given > allowed:
+            raise Refused(
+                Refusal.TOO_LARGE, f"It takes {given} bytes; {allowed} are allowed. Make the model smaller."
+            )
     model = _parse(path.read_bytes())
-    firewall.admit(model)
-    return firewall.findings(model, size=size)
+    firewall.admit(model, bytes_apart=apart if len(files.paths) > 1 else None)
+    return firewall.findings(model, size=size + apart)
 
 
 def external_locations(path: Path) -> set[str]:
@@ -64,15 +69,6 @@ def external_locations(path: Path) -> set[str]:
         for entry in tensor.external_data
         if entry.key == "location"
     }
-
-
-def identity() -> bytes:
-    """A model that gives back its input: for warming up."""
-    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
-    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
-    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "identity", [value], [out])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    return bytes(model.SerializeToString())
 
 
 def _parse(content: bytes) -> ModelProto:

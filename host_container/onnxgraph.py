@@ -121,8 +121,22 @@ def names(graph: GraphProto) -> Iterator[str | bytes]:
 
 
 def weight_bytes(tensor: TensorProto) -> int:
-    """What it takes in the file, about."""
-    return int(tensor.ByteSize())
+    """What it takes in its file, about."""
+    return int(tensor.ByteSize()) if filled(tensor) else (raw_bytes(tensor) or 0)
+
+
+def filled(tensor: TensorProto) -> str:
+    """The fields that hold some of its content; empty when none does."""
+    return ", ".join(name for name in _FIELDS if len(getattr(tensor, name)))
+
+
+def raw_bytes(tensor: TensorProto) -> int | None:
+    """What it takes as raw data; None for what cannot be raw, or cannot be at all."""
+    values = count(tensor.dims)
+    bits = _BITS.get(tensor.data_type)
+    if values is None or bits is None or len(tensor.dims) > limits.RANK_MAX:
+        return None
+    return -(-values * bits // _BYTE_BITS)
 
 
 def lie(tensor: TensorProto) -> str | None:

@@ -21,11 +21,16 @@ from typing import Final
 
 import msgspec
 
+from chalicelib.contract.messages import WEIGHTS_LOCATION
 from host_container.providers import Provider
 
 GRAPH: Final = "graph.onnx"
 WEIGHTS: Final = "weights"
 """The one location of external data that a graph of ours may name."""
+RELATIVE: Final = 1e-4
+ABSOLUTE: Final = 1e-5
+"""A form's floats are those of the uploaded file within the first of themselves or the second of the
+largest."""
 PREPACK_GAIN_MIN: Final = 1.15
 """Prepacking costs a copy of the weights: below this its runs are not enough faster."""
 LOAD_SECONDS_MIN: Final = 0.005
@@ -56,15 +61,16 @@ class Built(msgspec.Struct, frozen=True):
 
     Attributes:
         load_ms: to the mapped form being able to run.
+        uploaded_load_ms: the same of the uploaded file.
         prepack_gain: how much faster it runs with its weights rearranged for this CPU.
-        batchable, evidence: the certificate of its rows.
+        largest_difference: of any float it answers, relative to the largest of its tensor.
     """
 
     reason: str | None = None
     load_ms: float = 0.0
+    uploaded_load_ms: float = 0.0
     prepack_gain: float = 1.0
-    batchable: bool = False
-    evidence: str = ""
+    largest_difference: float = 0.0
 
     @property
     def prepacking_pays(self) -> bool:
@@ -89,13 +95,24 @@ class ModelFiles:
     paths: tuple[Path, ...]
     built: Built | None = None
 
+    @property
+    def bytes_apart(self) -> int:
+        """Of the weights that are not in the graph."""
+        return sum(path.stat().st_size for path in self.paths[1:])
+
+
+def uploaded(graph: Path) -> ModelFiles:
+    """A version as it was uploaded: the graph, and the weights where they lie beside it."""
+    weights = graph.with_name(WEIGHTS_LOCATION)
+    return ModelFiles((graph, weights) if weights.exists() else (graph,))
+
 
 @functools.cache
 def form(provider: Provider) -> str:
     """The name of the form that fits this machine where the provider runs models."""
     features = sorted(_features_here() & set(_FEATURES))
     digest = hashlib.sha256(" ".join(features).encode()).hexdigest()[:12]
-    return f"ort{_onnxruntime_version()}-{platform.machine()}-{digest}-{provider}"
+    return f"ort{onnxruntime_version()}-{platform.machine()}-{digest}-{provider}"
 
 
 def seal(folder: Path, built: Built) -> int:
@@ -151,7 +168,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _onnxruntime_version() -> str:
+def onnxruntime_version() -> str:
     """Without importing it: the front never does."""
     for name in _DISTRIBUTIONS:
         try:

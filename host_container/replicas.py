@@ -22,10 +22,12 @@ from chalicelib.contract.errors import (
     ModelLoading,
     ModelRocketError,
     NoCapacity,
+    NotFound,
 )
 from chalicelib.contract.hotstate import HotState
 from chalicelib.contract.messages import ReplicaState, VersionRecord
 from host_container.artifacts import Artifacts
+from host_container.assignments import LEAVE_SECONDS, Assignments
 from host_container.builds import Builds
 from host_container.cache import Cache, Item, Refused
 from host_container.events import EventLog
@@ -94,6 +96,8 @@ class Replicas:
         self._loading: dict[str, _Loading] = {}
         self._failures: OrderedDict[str, _Failure] = OrderedDict()
         self._records: OrderedDict[str, VersionRecord] = OrderedDict()
+        self._retiring: dict[str, Loaded] = {}
+        self._assignments = Assignments()
 
     @property
     def bytes_max(self) -> int:
@@ -114,7 +118,8 @@ class Replicas:
             self._records.popitem(last=False)
 
     async def record(self, version_id: str) -> VersionRecord | None:
-        """What the version is: never changes, so what is known is not asked for again."""
+        """What the version is: never changes, so what is known is not asked for again. Raises NotFound."""
+        self._ledger.check_there(version_id)
         known = self._records.get(version_id)
         if known is None:
             known = await asyncio.to_thread(self._hot.version, version_id)
@@ -133,7 +138,7 @@ class Replicas:
         """The model, kept in memory until released. Loads it, evicting others where it must.
 
         Raises ModelLoading when it takes longer than `wait_seconds`, NoCapacity
-        when it does not fit now, and whatever made the load fail.
+        when it does not fit now, NotFound for what was deleted, and whatever made the load fail.
         """
         until = self._clock() + min(limits.COLD_WAIT_SECONDS_MAX, wait_seconds - _DEADLINE_MARGIN_SECONDS)
         while (loaded := self.hold_now(record.version_id)) is None:
@@ -148,8 +153,52 @@ class Replicas:
         return loaded
 
     def release(self, loaded: Loaded) -> None:
-        if self._loaded.get(loaded.record.version_id) is loaded:  # else it was lost, and its pins with it
-            self._cache.unpin(loaded.record.version_id)
+        version_id = loaded.record.version_id
+        if self._loaded.get(version_id) is loaded:  # else it was lost, and its pins with it
+            self._cache.unpin(version_id)
+        elif self._retiring.get(version_id) is loaded:
+            self._cache.unpin(version_id)
+            self._retire(version_id)
+
+    def quarantined(self) -> frozenset[str]:
+        """Ids of versions that this host does not run now."""
+        return self._ledger.all_quarantined(now=self._clock())
+
+    @property
+    def leaving(self) -> frozenset[str]:
+        """Ids of deleted versions that are still in use."""
+        return frozenset(self._retiring)
+
+    def drop(self, version_ids: Iterable[str]) -> frozenset[str]:
+        """They were deleted: nothing new runs; what runs ends, then its memory is free. Says what is news."""
+        new = self._ledger.drop(version_ids)
+        for version_id in new:
+            self._records.pop(version_id, None)
+            if version_id in self._loaded:
+                self._notices.drop(version_id)
+                self._retiring[version_id] = self._loaded.pop(version_id)
+                self._retire(version_id)
+        return new
+
+    def _retire(self, version_id: str) -> None:
+        if not self._cache.pinned(version_id):
+            self._cache.forget(version_id)
+            self._workers.unload(self._retiring.pop(version_id))
+            self._events.write("dropped", version=version_id)
+
+    def assigned(self, version_ids: Iterable[str]) -> None:
+        """What this host is to hold. What it no longer is goes when nobody has used it for a while."""
+        now = self._clock()
+        self._assignments.told(version_ids, now=now)
+        self._cache.wanted = self._assignments.wanted
+        for version_id in self._assignments.leaving(now=now):
+            if version_id not in self._loaded:
+                self._assignments.gone(version_id)
+            elif self._cache.idle(version_id, seconds=LEAVE_SECONDS, now=now):
+                self._assignments.gone(version_id)
+                self._cache.forget(version_id)
+                for loaded in self._unload((version_id,)):
+                    self._workers.unload(loaded)
 
     def lost(self, gone: list[Loaded], suspects: set[str]) -> None:
         """A worker ended: what it held is gone. What did not end it comes back by itself."""
@@ -167,6 +216,9 @@ class Replicas:
                 del self._loaded[version_id]
                 self._cache.lose(version_id)
                 self._notices.drop(version_id)
+            elif self._retiring.get(version_id) is loaded:
+                del self._retiring[version_id]
+                self._cache.lose(version_id)
             if version_id not in suspects:
                 self._background(self._reload(loaded.record))
 
@@ -192,16 +244,20 @@ class Replicas:
         self.release(await self.hold(record, wait_seconds=limits.LOAD_SECONDS_MAX))
         await self._notices.tell()
 
-    async def prefetch(self, version_ids: Iterable[str]) -> None:
-        """Load those that fit into free memory, one after the other; nothing is evicted for them."""
-        for version_id in version_ids:
-            if version_id in self._loaded or version_id in self._loading:
-                continue
-            record = await self.record(version_id)
-            if record is None or self._recent_failure(version_id) or version_id in self._loading:
-                continue
-            if self._cache.reserve_free(_item(record), now=self._clock()):
-                await asyncio.wait({self._start(record, lambda _: ()).task})
+    async def prefetch(self) -> None:
+        """Load what is assigned, one after the other, as far as it fits in beside each other."""
+        for version_id in sorted(self._assignments.wanted):
+            with contextlib.suppress(NotFound):  # deleted meanwhile
+                await self._prefetch(version_id)
+
+    async def _prefetch(self, version_id: str) -> None:
+        if version_id in self._loaded or version_id in self._loading:
+            return
+        record = await self.record(version_id)
+        if record is None or self._recent_failure(version_id) or version_id in self._loading:
+            return
+        if self._cache.room_beside_wanted(_item(record), now=self._clock()):
+            await asyncio.wait({self._start(record, self._reserve_beside_wanted).task})
 
     def _recent_failure(self, version_id: str) -> ModelRocketError | None:
         failure = self._failures.get(version_id)
@@ -218,7 +274,7 @@ class Replicas:
         try:
             async with self._slots:
                 await self._load_reserved(record, self._unload(reserve(_item(record))))
-        except NoCapacity:
+        except (NoCapacity, NotFound):
             raise  # nothing is wrong with the version
         except ModelRocketError as error:
             self._remember_failure(record, error)
@@ -233,6 +289,7 @@ class Replicas:
             for one in evicted:
                 self._workers.unload(one)
             loaded, built = await self._load_from_disk(record)
+            self._refuse_dropped(loaded)
         except BaseException:
             self._cache.forget(version_id)
             self._notices.drop(version_id)
@@ -246,6 +303,7 @@ class Replicas:
             version=version_id,
             ms=round((self._clock() - started) * 1000, 1),
             session_ms=round(loaded.report.load_seconds * 1000, 3),
+            processor_ms=round(loaded.report.processor_seconds * 1000, 3),
             worker=loaded.worker.number,
             bytes_resident=loaded.report.bytes_resident,
             bytes_anonymous=loaded.report.bytes_anonymous,
@@ -258,6 +316,14 @@ class Replicas:
             self._builds.loaded_plainly(record, load_seconds=loaded.report.load_seconds)
         elif built.prepacking_pays:
             self._background(self._prepack(loaded))
+
+    def _refuse_dropped(self, loaded: Loaded) -> None:
+        """It was deleted while it was loaded. Raises NotFound."""
+        try:
+            self._ledger.check_there(loaded.record.version_id)
+        except NotFound:
+            self._workers.unload(loaded)
+            raise
 
     async def _load_from_disk(self, record: VersionRecord) -> tuple[Loaded, Built | None]:
         """From the prepared form where there is one that loads, else from the uploaded file."""
@@ -311,6 +377,11 @@ class Replicas:
                 retry_after=error.retry_after or _NEVER_FITS_SECONDS,
             ) from error
 
+    def _reserve_beside_wanted(self, item: Item) -> tuple[str, ...]:
+        if not self._cache.room_beside_wanted(item, now=self._clock()):
+            raise NoCapacity("This host has no memory for the model now.")
+        return self._reserve(item)
+
     def _unload(self, version_ids: tuple[str, ...]) -> list[Loaded]:
         for version_id in version_ids:
             self._notices.drop(version_id)
@@ -318,7 +389,7 @@ class Replicas:
         return [self._loaded.pop(version_id) for version_id in version_ids]
 
     def _come_back(self, record: VersionRecord, loading: _Loading) -> ModelLoading:
-        expected = record.passport.load_ms / 1000 + record.bytes / _FETCH_BYTES_PER_SECOND
+        expected = record.passport.load_ms / 1000 + record.bytes_in_all / _FETCH_BYTES_PER_SECOND
         remaining = expected - (self._clock() - loading.since)
         return ModelLoading(
             "The model is being loaded. Try again in a moment.", retry_after=max(1.0, remaining)
@@ -336,7 +407,7 @@ class Replicas:
 
 
 def _item(record: VersionRecord) -> Item:
-    size = max(record.bytes, record.passport.memory_bytes)
+    size = max(record.bytes_in_all, record.passport.memory_bytes)
     return Item(record.version_id, bytes=size, cost_seconds=record.passport.load_ms / 1000)
 
 

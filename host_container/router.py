@@ -27,6 +27,7 @@ from host_container.frames import Asked
 from host_container.handle import Loaded, Lost, Outcome, Ran
 from host_container.presence import Presence
 from host_container.replicas import Replicas
+from host_container.trials import Trials
 from host_container.workers import Workers
 
 
@@ -82,24 +83,26 @@ class Call:
     over: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a request passes through."""
+
+    replicas: Replicas
+    workers: Workers
+    trials: Trials
+    turns: Turns
+
+
 class Router:
     """Counts what is in flight and bounds it. Owned by the event loop."""
 
-    def __init__(
-        self,
-        *,
-        presence: Presence,
-        key: bytes,
-        replicas: Replicas,
-        workers: Workers,
-        turns: Turns,
-        clocks: Clocks,
-    ) -> None:
+    def __init__(self, parts: Parts, *, presence: Presence, key: bytes, clocks: Clocks) -> None:
         self._presence = presence
         self._key = key
-        self.replicas = replicas
-        self.workers = workers
-        self.turns = turns
+        self.replicas = parts.replicas
+        self.workers = parts.workers
+        self._trials = parts.trials
+        self.turns = parts.turns
         self._clocks = clocks
         self.in_flight = 0
         self.closed = False
@@ -174,8 +177,10 @@ class Router:
                 call.task = asyncio.get_running_loop().create_task(self._wake(call))
             case Lost():
                 self._finish(call, crashed())
-            case _:
+            case ModelRocketError():
                 self._finish(call, outcome)
+        if call.admitted.on_trial is not None:
+            self._trials.over(call.admitted, call.asked, loaded=loaded, outcome=outcome)
 
     async def _wake(self, call: Call) -> None:
         """Load what is not loaded, then run. Ends the call whatever happens, unless cancelled."""

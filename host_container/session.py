@@ -24,7 +24,7 @@ import numpy as np
 import onnxruntime
 
 from chalicelib.contract.errors import DependencyFailed, InferenceFailed, InvalidModel, ModelRocketError
-from chalicelib.contract.messages import Signature, TensorSignature
+from chalicelib.contract.messages import WEIGHTS_LOCATION, Signature, TensorSignature
 from host_container.providers import (
     FIRST_DEVICE,
     ON_CPU,
@@ -56,6 +56,11 @@ EX_GPU_LOST: Final = 70
 _ON_CPU: Final = Provider.CPU.name_in_onnxruntime
 _STANDARD_ERROR: Final = 2
 _WHERE_ON_GPU: Final = re.compile(r" ; GPU=-?\d+ ; hostname=.*")
+_IDENTITY: Final = (
+    b'\x08\x08:>\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x08identityZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
+    b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r"
+)
+"""An ONNX file: `x: float32[1] → y`, one Identity."""
 _PATH_OR_ADDRESS: Final = re.compile(r"(?:/[\w.\-]+){2,}|0x[0-9a-fA-F]+")
 
 
@@ -124,13 +129,25 @@ def load(path: Path, execution: Execution = ON_CPU) -> Session:
     host's GPU does not do what it is there for: nothing is served from the CPU in its place.
     """
     options = _options()
-    options.enable_cpu_mem_arena = path.stat().st_size > _TINY_BYTES
+    options.enable_cpu_mem_arena = _bytes_at(path) > _TINY_BYTES
     return _open(str(path), options, execution)
+
+
+def _bytes_at(graph: Path) -> int:
+    """With the weights beside it."""
+    weights = graph.with_name(WEIGHTS_LOCATION)
+    return graph.stat().st_size + (weights.stat().st_size if weights.exists() else 0)
 
 
 def load_bytes(content: bytes) -> Session:
     """For models of our own making: external data would be looked for in the working directory."""
     return _open(content, _options())
+
+
+def warm_up() -> None:
+    """What onnxruntime takes for itself, with its first session and run, is no model's time or memory."""
+    load_bytes(_IDENTITY).run({"x": np.zeros(1, np.float32)})
+    return_freed_memory()
 
 
 def load_mapped(path: Path) -> Session:

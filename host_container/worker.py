@@ -15,6 +15,7 @@ import mmap
 import os
 import socket
 import threading
+import time
 import traceback
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
@@ -26,12 +27,15 @@ import msgspec
 
 from chalicelib.contract import limits
 from chalicelib.contract.errors import InferenceFailed, ModelRocketError
-from host_container.beacon import Beacon
-from host_container.certificate import certify
+from chalicelib.contract.messages import VersionRecord
+from host_container.beacon import LANES_MAX, Beacon
+from host_container.comparison import compare
 from host_container.failures import too_late
 from host_container.frames import (
     RAN,
+    WITH,
     Asked,
+    Compared,
     Failure,
     Frame,
     FrameReader,
@@ -42,14 +46,21 @@ from host_container.frames import (
 )
 from host_container.inference import Model, Output, answer_batch
 from host_container.providers import ON_CPU, Execution
-from host_container.session import Session, load, load_mapped, load_prepacked, return_freed_memory
+from host_container.session import (
+    Session,
+    load,
+    load_mapped,
+    load_prepacked,
+    return_freed_memory,
+    warm_up,
+)
 
 _READ_BYTES: Final = 1 << 20
 _STATM_BYTES: Final = 128
 _HEAVY_SECONDS: Final = 0.000_15
 """Above this a run goes to a thread of its own; the hand-over costs about 20 µs."""
-_BATCH_SIZE_MAX: Final = 64
-_SEED: Final = 20_240_607
+_COMPARING_LANE: Final = LANES_MAX - 1
+_BOTH: Final = 2
 
 
 @dataclass(slots=True)
@@ -104,7 +115,7 @@ class Worker:
         self._folder = world.folder
         self._beacon = world.beacon
         self._now = world.now
-        self._threads = world.threads
+        self._threads = min(world.threads, _COMPARING_LANE - 1)
         self._memory = world.memory
         self._execution = world.execution
         self._slots: dict[int, Slot] = {}
@@ -119,6 +130,7 @@ class Worker:
 
     def serve(self) -> None:
         """Until the front goes away."""
+        warm_up()
         while self._read(block=not self._light):
             replies = [self._run_next(self._light.popleft(), lane=0) for _ in range(len(self._light))]
             if replies:
@@ -151,6 +163,8 @@ class Worker:
             self._queue(one, received)
         elif one.kind == Kind.DROP:
             self._drop(one)
+        elif one.kind == Kind.COMPARE:
+            threading.Thread(target=self._compare, args=(one,), daemon=True).start()
         elif one.kind == Kind.LOAD:
             self._send(self._load(one))
         elif one.kind == Kind.PREPACK:
@@ -248,6 +262,36 @@ class Worker:
             self._ready(slot)
         return self._run(slot, batch, lane=lane)
 
+    def _compare(self, one: Frame) -> None:
+        """On a thread of its own, so that whoever waits for an answer does not wait for this one."""
+        try:
+            compared = self._compared(one)
+        except ModelRocketError as error:
+            self._send(_refused(one.identity, error))
+        except Exception:  # the boundary of a comparison: a defect of ours must not be blamed on the model
+            traceback.print_exc()
+            self._send(_refused(one.identity, InferenceFailed("The answers could not be compared.")))
+        else:
+            self._send(frame(Kind.COMPARED, msgspec.json.encode(compared), identity=one.identity))
+        finally:
+            self._beacon.dark(_COMPARING_LANE)
+
+    def _compared(self, one: Frame) -> Compared:
+        """Each of the two may take as long as the one that answered."""
+        other, tolerance = WITH.unpack_from(one.payload)
+        slots = [slot for number in (one.slot, other) if (slot := self._slots.get(number))]
+        if len(slots) < _BOTH:
+            raise InferenceFailed("The model is not loaded here any more.")
+        seconds = one.stamp - self._now()
+
+        def begin(turn: int) -> None:
+            until, number = self._now() + seconds, slots[turn].number
+            self._beacon.light(_COMPARING_LANE, deadline=until, slot=number, last=one.identity)
+
+        asked = Asked(one.payload[WITH.size :], one.form, one.header_length)
+        models = slots[0].model, slots[1].model
+        return compare(models, asked, tolerance=tolerance, clock=self._now, begin=begin)
+
     def _send(self, data: bytes) -> None:
         with self._sending:
             self._connection.sendall(data)
@@ -267,20 +311,20 @@ class Worker:
         return frame(Kind.LOADED, msgspec.json.encode(report), slot=one.slot)
 
     def _loaded(self, order: LoadOrder, number: int) -> tuple[Slot, LoadReport]:
-        before, started = self._memory_bytes(), self._now()
+        before, started, computing = self._memory_bytes(), self._now(), time.thread_time()
         session = self._session(order)
-        took = self._now() - started
+        took, computed = self._now() - started, time.thread_time() - computing
         model = Model.of(order.record, session)
-        certificate = order.built or certify(session.signature, session.run, seed=_SEED, clock=self._now)
         run_seconds = order.record.passport.run_ms / 1000
-        batch_size_max = _BATCH_SIZE_MAX if certificate.batchable else 1
+        batch_size_max = order.record.batch_size_max
         report = self._report(
             before,
             signature=session.signature,
             load_seconds=took,
+            processor_seconds=computed,
             run_seconds=run_seconds,
             batch_size_max=batch_size_max,
-            batching=certificate.evidence,
+            batching=_batching(order.record),
             providers=session.providers,
         )
         heavy = run_seconds > _HEAVY_SECONDS
@@ -307,7 +351,6 @@ class Worker:
         before, started = self._memory_bytes(), self._now()
         session = load_prepacked(self._folder / order.file)
         slot.model = Model.of(order.record, session)
-        return_freed_memory()
         return self._report(
             before,
             signature=session.signature,
@@ -327,9 +370,20 @@ class Worker:
         )
 
     def _memory_bytes(self) -> _Memory:
+        """Without what was freed: the passport counts like that too."""
+        return_freed_memory()
         fields = os.pread(self._memory, _STATM_BYTES, 0).split()
         resident, of_files = int(fields[1]), int(fields[2])
         return _Memory(resident * mmap.PAGESIZE, (resident - of_files) * mmap.PAGESIZE)
+
+
+def _batching(record: VersionRecord) -> str:
+    """Why its rows may share runs, or why they do not."""
+    if record.certificate is None:
+        return "it has no certificate"
+    if record.certificate.batchable and record.batch_size_max == 1:
+        return f"sharing a run would not pay ({record.passport.batch_gain:.2f} times the rows)"
+    return record.certificate.evidence
 
 
 def _reply(one: Waiting, outcome: Output | ModelRocketError, started: float) -> bytes:

@@ -35,7 +35,7 @@ from chalicelib.contract.messages import VersionRecord
 from host_container.beacon import Beacon
 from host_container.events import EventLog
 from host_container.frames import Asked, Ended, Event, Kind, LoadOrder, LoadReport, Spawned, SpawnOrder
-from host_container.handle import Done, Loaded, Loading, Lost, WorkerHandle, reject
+from host_container.handle import Comparison, Done, Loaded, Loading, Lost, WorkerHandle, reject
 from host_container.prepared import ModelFiles
 from host_container.providers import ON_CPU, Execution
 from host_container.spawning import Spawner
@@ -165,6 +165,11 @@ class Workers:
             loaded.worker.run(loaded, asked, identity=identity, deadline=deadline, done=done)
         return identity
 
+    def compare(self, comparison: Comparison, *, deadline: float, done: Done) -> None:
+        """Run both, in their worker, only to hear how they differ. `done` is called once, later."""
+        worker, identity = comparison.loaded.worker, next(self._identities)
+        worker.compare(comparison, identity=identity, deadline=deadline, done=done)
+
     def drop(self, loaded: Loaded, identity: int) -> None:
         """Nobody waits for it any more. What has been answered, or lost, needs no dropping."""
         if not loaded.worker.gone:
@@ -233,7 +238,7 @@ class Workers:
 
     def _bury(self, handle: WorkerHandle, exit_code: int) -> None:
         """Tell everybody who waits for it."""
-        running = {one.slot: one.last for one in sorted(handle.beacon.lit(), key=lambda one: one.last)}
+        running = handle.running()
         handle.gone = True
         del self._handles[handle.number]
         for key in [key for key, one in self._by_key.items() if one is handle]:
@@ -257,7 +262,7 @@ class Workers:
         pending, handle.pending = handle.pending, {}
         for identity, one in pending.items():
             if not one.answered:
-                one.done(Lost(suspect=identity <= running.get(one.loaded.slot, -1)))
+                one.done(Lost(suspect=identity in running.get(one.loaded.slot, ())))
         for slot, loading in handle.loading.items():
             reject(loading.report, _load_lost(slot in running, exit_code))
         lost = list(handle.loaded.values())

@@ -15,6 +15,7 @@ import redis
 from hypothesis import settings
 
 from chalicelib.auth import Principal
+from chalicelib.contract import limits
 from chalicelib.contract.hotstate import HotState
 from chalicelib.contract.tokens import new_token
 from chalicelib.wiring import ControlPlane, build
@@ -56,6 +57,7 @@ def plane(servers: EmbeddedServers, raw_redis: Any) -> ControlPlane:
         "MODELROCKET_DISPATCH_KEY": "5a" * 32,
         "MODELROCKET_PUBLIC_URL": "http://127.0.0.1:5000",
         "MODELROCKET_HOST_NETWORK": "127.0.0.0/8",
+        "MODELROCKET_UPLOAD_PART_BYTES": str(limits.UPLOAD_PART_BYTES_MIN),
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environ.items():

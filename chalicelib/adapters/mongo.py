@@ -20,7 +20,7 @@ from pymongo.write_concern import WriteConcern
 
 from chalicelib.contract import limits
 from chalicelib.contract.errors import DependencyFailed
-from chalicelib.contract.messages import Passport, Signature
+from chalicelib.contract.messages import Preparation, PrepareResult, VersionFile, encode
 from chalicelib.records import (
     VERSION_MOVES,
     Account,
@@ -35,6 +35,8 @@ Document = dict[str, Any]
 Record = TypeVar("Record", bound=msgspec.Struct)
 _TIMEOUT_MS: Final = 5_000
 _DATETIME: Final = (datetime,)
+_FOUND: Final = ("signature", "passport", "certificate")
+"""What a version has from the host that prepared it."""
 _WITHOUT_HISTORY: Final = {"history": 0}
 """Models are read often, and whole pages of them: their history only when somebody looks at it."""
 
@@ -203,6 +205,16 @@ class MongoStore:
         with _translated():
             return _read_all(self._versions.find(query).sort("created_at", ASCENDING).limit(limit), Version)
 
+    def set_upload_id(self, version: Version, file: VersionFile, upload_id: str) -> bool:
+        field = f"upload_ids.{file}"
+        query = {
+            "_id": version.id,
+            "state": VersionState.UPLOADING.value,
+            field: version.upload_ids.get(file),
+        }
+        with _translated():
+            return self._versions.update_one(query, {"$set": {field: upload_id}}).modified_count == 1
+
     def start_preparing(self, version_id: str) -> bool:
         return self._move(version_id, VersionState.UPLOADING, VersionState.PREPARING, {})
 
@@ -236,12 +248,19 @@ class MongoStore:
         with _translated():
             return _read_all(self._versions.find(query).sort("number", ASCENDING).limit(limit), Version)
 
-    def finish_ready(self, version_id: str, signature: Signature, passport: Passport) -> bool:
-        measured = {"signature": msgspec.to_builtins(signature), "passport": msgspec.to_builtins(passport)}
-        return self._move(version_id, VersionState.PREPARING, VersionState.READY, measured)
+    def finish_ready(self, result: PrepareResult) -> bool:
+        found = {name: msgspec.to_builtins(getattr(result, name)) for name in _FOUND}
+        found["preparation"] = _text(result.preparation)
+        return self._move(result.version_id, VersionState.PREPARING, VersionState.READY, found)
 
-    def finish_failed(self, version_id: str, *, state: VersionState, reason: str) -> bool:
-        failed = {"reason": reason, "activation_pending": False}
+    def finish_failed(
+        self, version_id: str, *, state: VersionState, reason: str, preparation: Preparation | None = None
+    ) -> bool:
+        failed = {
+            "reason": reason,
+            "activation_pending": False,
+            "preparation": _text(preparation),
+        }
         return self._move(version_id, state, VersionState.FAILED, failed)
 
     def activation_done(self, version_id: str) -> None:
@@ -258,6 +277,10 @@ class MongoStore:
 
     def _collection(self, name: str) -> Collection[Document]:
         return self._database.get_collection(name)
+
+
+def _text(preparation: Preparation | None) -> str | None:
+    return encode(preparation).decode() if preparation is not None else None
 
 
 def _insert(collection: Collection[Document], record: Account | Token | Model | Version) -> bool:

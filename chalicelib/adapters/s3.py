@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -14,9 +14,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.contract import limits
 from chalicelib.contract.errors import Conflict, DependencyFailed
-from chalicelib.ports import StoredObject, UploadPart
+from chalicelib.ports import StoredObject, StoredPart, UploadPart
 
 _MISSING: Final = frozenset({"404", "NoSuchKey", "NotFound"})
+_NO_UPLOAD: Final = frozenset({"NoSuchUpload", *_MISSING})
+_NOT_JOINED: Final = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall", *_NO_UPLOAD})
 
 
 class S3Objects:
@@ -68,6 +70,56 @@ class S3Objects:
                     raise Conflict("The upload changed while it was checked. Upload it again.") from error
                 raise
 
+    def begin_parts(self, key: str) -> str:
+        with _translated():
+            return str(self._client.create_multipart_upload(Bucket=self._bucket, Key=key)["UploadId"])
+
+    def presign_part(self, key: str, upload_id: str, *, number: int, size: int) -> UploadPart:
+        """The length is signed; what the bytes are is found out when all have come."""
+        url = self._client.generate_presigned_url(
+            "upload_part",
+            Params=self._upload(key, upload_id) | {"PartNumber": number, "ContentLength": size},
+            ExpiresIn=limits.UPLOAD_URL_SECONDS,
+        )
+        headers = {"Content-Length": str(size)}
+        return UploadPart(method="PUT", url=url, headers=headers, offset=0, bytes=size, number=number)
+
+    def parts(self, key: str, upload_id: str) -> tuple[StoredPart, ...] | None:
+        """SeaweedFS lists a part that came twice twice: the last one counts, by the second it came in."""
+        listed: list[Any] = []
+        with _translated():
+            try:
+                for page in self._client.get_paginator("list_parts").paginate(**self._upload(key, upload_id)):
+                    listed += page.get("Parts", ())
+            except ClientError as error:
+                if error.response["Error"]["Code"] in _NO_UPLOAD:
+                    return None
+                raise
+        listed.sort(key=lambda part: (part["PartNumber"], part["LastModified"]))
+        found = {part["PartNumber"]: part for part in listed}
+        return tuple(StoredPart(number, part["Size"], part["ETag"]) for number, part in found.items())
+
+    def join_parts(self, key: str, upload_id: str, parts: Sequence[StoredPart]) -> None:
+        listed = [{"PartNumber": part.number, "ETag": part.etag} for part in parts]
+        with _translated():
+            try:
+                self._client.complete_multipart_upload(
+                    **self._upload(key, upload_id), MultipartUpload={"Parts": listed}
+                )
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in _NOT_JOINED:
+                    raise
+                if self.stored(key) is None:
+                    raise Conflict("The upload changed while it was joined. Complete it again.") from error
+
+    def abort_parts(self, key: str, upload_id: str) -> None:
+        with _translated():
+            try:
+                self._client.abort_multipart_upload(**self._upload(key, upload_id))
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in _NO_UPLOAD:
+                    raise
+
     def delete(self, key: str) -> None:
         with _translated():
             self._client.delete_object(Bucket=self._bucket, Key=key)
@@ -78,6 +130,13 @@ class S3Objects:
             for page in pages:
                 for found in page.get("Contents", ()):
                     self._client.delete_object(Bucket=self._bucket, Key=found["Key"])
+            uploads = self._client.get_paginator("list_multipart_uploads")
+            for page in uploads.paginate(Bucket=self._bucket, Prefix=prefix):
+                for found in page.get("Uploads", ()):
+                    self.abort_parts(found["Key"], found["UploadId"])
+
+    def _upload(self, key: str, upload_id: str) -> dict[str, Any]:
+        return {"Bucket": self._bucket, "Key": key, "UploadId": upload_id}
 
 
 def _hex(checksum: str) -> str:

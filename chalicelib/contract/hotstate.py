@@ -118,13 +118,6 @@ for _, version in ipairs(ARGV) do
 end
 """
 
-# The server's time with it: what to ask from the next time.
-_DROPPED_SINCE: Final = """
-local now = redis.call('TIME')
-return {now[1] .. '.' .. string.format('%06d', now[2]),
-        redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf')}
-"""
-
 # From now, by the server's clock.
 _QUARANTINE: Final = """
 local till = tonumber(redis.call('TIME')[1]) + tonumber(ARGV[2])
@@ -203,7 +196,6 @@ class HotState:
         self._heartbeat = self._redis.register_script(_HEARTBEAT)
         self._quarantine = self._redis.register_script(_QUARANTINE)
         self._drop = self._redis.register_script(_DROP)
-        self._dropped_since = self._redis.register_script(_DROPPED_SINCE)
         self._enqueue = self._redis.register_script(_ENQUEUE)
 
     @classmethod
@@ -330,9 +322,9 @@ class HotState:
 
     def dropped_since(self, since: float) -> Dropped:
         """What was dropped at or after `since` by the server's clock; 0 for everything still remembered."""
-        with _translated():
-            now, version_ids = self._dropped_since(keys=[DROPPED], args=[since])
-        return Dropped(float(now), frozenset(item.decode() for item in version_ids))
+        with _translated(), self._redis.pipeline(transaction=True) as pipe:  # hosts may only read the key
+            (seconds, micros), version_ids = pipe.time().zrangebyscore(DROPPED, since, "+inf").execute()
+        return Dropped(seconds + micros / 1e6, frozenset(item.decode() for item in version_ids))
 
     def forget_versions(self, version_ids: Sequence[str]) -> None:
         """Their bytes are gone everywhere."""

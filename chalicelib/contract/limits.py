@@ -22,8 +22,20 @@ RESPONSE_BYTES_MAX: Final = 64 * MIB
 
 # Uploads.
 MODEL_BYTES_MAX: Final = 2 * 1024 * MIB
-"""A protobuf message cannot be larger."""
+"""Of a graph, with whatever weights are in it: a protobuf message cannot be larger."""
+WEIGHTS_BYTES_MAX: Final = 16 * 1024 * MIB
+"""Of the file of weights that a graph may have beside it."""
+WEIGHTS_ALIGNMENT_BYTES: Final = 64
+"""Each weight in it begins at a multiple of this: a line of the CPU's cache."""
+UPLOAD_PART_BYTES: Final = 64 * MIB
+"""Larger files arrive in parts of this size, so that an upload that broke off goes on where it was."""
+UPLOAD_PARTS_MAX: Final = 10_000
+"""S3 takes no more of one file."""
+UPLOAD_PART_BYTES_MIN: Final = 5 * MIB
+"""S3 takes no smaller one, but the last."""
 MODEL_NAME_LENGTH_MAX: Final = 100
+RECEIPT_BYTES_MAX: Final = 64 * 1024
+"""What a client may say of its conversion, as JSON."""
 UPLOAD_URL_SECONDS: Final = 900
 UPLOAD_ABANDONED_SECONDS: Final = 24 * 3600
 PAGE_SIZE_MAX: Final = 100

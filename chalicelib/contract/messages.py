@@ -7,9 +7,11 @@ None, so that a corrupt or old-schema value reads as a miss and never as a crash
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
+
+from chalicelib.contract.findings import Findings, Refusal
 
 Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
 Message = TypeVar("Message", bound=msgspec.Struct)
@@ -30,12 +32,78 @@ class Signature(msgspec.Struct, frozen=True):
     outputs: tuple[TensorSignature, ...]
 
 
+class BatchCost(msgspec.Struct, frozen=True):
+    """One run of so many rows: how long it takes, and what it takes at its peak, the loaded model included.
+
+    Mapped files are not counted.
+    """
+
+    rows: int
+    run_ms: float
+    memory_bytes: int
+
+
 class Passport(msgspec.Struct, frozen=True):
-    """What was measured when the version was prepared."""
+    """What was measured, on the form that is served, when the version was prepared.
+
+    Attributes:
+        load_ms: processor time of a load: what it takes where the file is in the page cache and nobody
+            else computes. `load_cold_ms`: how long it took without the page cache.
+        run_ms: of one row.
+        memory_bytes: what a host reserves: loaded, with a run of the best batch, mapped files included.
+        bytes_anonymous: of it, once loaded and before any run, what no file backs.
+        bytes_mapped: the prepared form's weights: pages of a file, shared, and the system may drop them.
+        bytes_prepacked: as `bytes_anonymous`, where weights rearranged for the CPU are swapped in; else 0.
+        batches: runs of 1, 2, 4, … rows, as many as could be measured.
+        batch_size_best: the smallest run that gets (nearly) the most rows per second.
+        batch_gain: rows per second at the best size over those of one row by itself.
+        prepack_gain: run time mapped over run time prepacked.
+        prepared: the prepared form was measured, else the file as it was uploaded.
+        provider: what onnxruntime ran it with.
+    """
 
     load_ms: float
     run_ms: float
     memory_bytes: int
+    load_cold_ms: float = 0.0
+    bytes_anonymous: int = 0
+    bytes_mapped: int = 0
+    bytes_prepacked: int = 0
+    batches: Annotated[tuple[BatchCost, ...], msgspec.Meta(max_length=16)] = ()
+    batch_size_best: int = 1
+    batch_gain: float = 1.0
+    prepack_gain: float = 1.0
+    prepared: bool = False
+    provider: str = ""
+
+
+class Counterexample(msgspec.Struct, frozen=True):
+    """An answer that changed with the company of its row. The row's first values from where they differ.
+
+    Attributes:
+        trial: the company, in words.
+        rows: how many shared the run.
+        position: of the row in it.
+        expected, got: alone, and in company.
+    """
+
+    trial: str
+    output: str
+    rows: int
+    position: int
+    expected: tuple[str, ...]
+    got: tuple[str, ...]
+
+
+class Certificate(msgspec.Struct, frozen=True):
+    """Whether rows of different callers may share a run, shown by running them.
+
+    `batchable`, and the evidence in a sentence; without, perhaps the counterexample.
+    """
+
+    batchable: bool
+    evidence: str
+    counterexample: Counterexample | None = None
 
 
 class TokenKind(StrEnum):
@@ -58,8 +126,31 @@ class TokenRecord(msgspec.Struct, frozen=True):
     revoked: bool = False
 
 
+BATCH_GAIN_MIN: Final = 1.2
+"""Sharing runs must be at least so many times faster."""
+
+
+class VersionFile(StrEnum):
+    """What a version is made of: a graph with its weights inside, or a graph and one file of weights."""
+
+    MODEL = "model"
+    WEIGHTS = "weights"
+
+
+WEIGHTS_LOCATION: Final = "weights.bin"
+"""The one name by which the graph of a version of two files may speak of the other."""
+
+
+class WeightsFile(msgspec.Struct, frozen=True):
+    """The second file of a version that is larger than a graph can be."""
+
+    sha256: str
+    bytes: int
+    object_key: str
+
+
 class VersionRecord(msgspec.Struct, frozen=True):
-    """Everything a host needs to load one version."""
+    """Everything a host needs to load one version. `sha256`, `bytes` and `object_key` are the graph's."""
 
     version_id: str
     model_id: str
@@ -70,6 +161,20 @@ class VersionRecord(msgspec.Struct, frozen=True):
     object_key: str
     signature: Signature
     passport: Passport
+    certificate: Certificate | None = None
+    weights: WeightsFile | None = None
+
+    @property
+    def bytes_in_all(self) -> int:
+        """Of its files."""
+        return self.bytes + (self.weights.bytes if self.weights else 0)
+
+    @property
+    def batch_size_max(self) -> int:
+        """How many requests may share a run: several only where that is proved right, and measured to pay."""
+        proved = self.certificate is not None and self.certificate.batchable
+        pays = self.passport.batch_gain >= BATCH_GAIN_MIN
+        return self.passport.batch_size_best if proved and pays else 1
 
 
 class Guard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -113,6 +218,7 @@ class Counts(msgspec.Struct, frozen=True):
         requests: requests it ran, whether it answered them or ran them only to be compared.
         errors: those that failed through the model's own fault (500 `inference_failed`, a lost worker).
         run_us: time in the model of those that succeeded, in microseconds, without queue and load.
+        row_us: the same, each run's time divided by the rows that shared it.
         mirrored: of the candidate: requests where both versions ran and were compared.
         differing: of those, where labels or scores differ, or one of the two failed.
     """
@@ -122,6 +228,7 @@ class Counts(msgspec.Struct, frozen=True):
     run_us: int = 0
     mirrored: int = 0
     differing: int = 0
+    row_us: int = 0
 
 
 class ModelRecord(msgspec.Struct, frozen=True):
@@ -187,16 +294,56 @@ class PrepareJob(msgspec.Struct, frozen=True):
     sha256: str
     bytes: int
     object_key: str
+    weights: WeightsFile | None = None
+
+    @property
+    def bytes_in_all(self) -> int:
+        """Of its files."""
+        return self.bytes + (self.weights.bytes if self.weights else 0)
 
 
 class PrepareStage(StrEnum):
     QUEUED = "queued"
     DOWNLOADING = "downloading"
     VALIDATING = "validating"
-    LOADING = "loading"
+    OPTIMISING = "optimising"
     MEASURING = "measuring"
     WARMING = "warming"
     """Ready, and being loaded where it will serve. Said by the control plane, not by a host."""
+
+
+class Optimisation(msgspec.Struct, frozen=True):
+    """The prepared form, and how it compares with the uploaded file; or why there is none.
+
+    Attributes:
+        reason: why the file is served as it was uploaded; None where the form is kept.
+        uploaded_load_ms, load_ms: how long the two take to load, in the same process.
+        relative_tolerance, absolute_tolerance: floats had to agree within the first of themselves or the
+            second of the largest; whole numbers, texts and truths had to be equal.
+        largest_difference: of any float output, relative to the largest of its tensor.
+    """
+
+    reason: str | None = None
+    uploaded_load_ms: float = 0.0
+    load_ms: float = 0.0
+    relative_tolerance: float = 0.0
+    absolute_tolerance: float = 0.0
+    largest_difference: float = 0.0
+
+
+class Preparation(msgspec.Struct, frozen=True):
+    """What a host found out about a version besides signature, passport and certificate.
+
+    Attributes:
+        onnxruntime: its version.
+        host_class: what prepared forms fit: onnxruntime, machine, class of CPU and provider.
+    """
+
+    onnxruntime: str
+    host_class: str
+    refusal: Refusal | None = None
+    findings: Findings | None = None
+    optimisation: Optimisation | None = None
 
 
 class PrepareResult(msgspec.Struct, frozen=True):
@@ -211,6 +358,8 @@ class PrepareResult(msgspec.Struct, frozen=True):
     retry: bool = False
     signature: Signature | None = None
     passport: Passport | None = None
+    certificate: Certificate | None = None
+    preparation: Preparation | None = None
 
 
 def encode(message: msgspec.Struct) -> bytes:

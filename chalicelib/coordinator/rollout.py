@@ -88,10 +88,13 @@ def _drift(candidate: Counts, guard: Guard) -> str | None:
 
 
 def _latency(candidate: Counts, active: Counts, guard: Guard) -> str | None:
-    if min(candidate.requests - candidate.errors, active.requests - active.errors) < guard.requests_min:
+    """Slow by the run and by the row: whichever version has more callers shares more of its runs."""
+    runs, usual_runs = candidate.requests - candidate.errors, active.requests - active.errors
+    if min(runs, usual_runs) < guard.requests_min:
         return None
-    slow, usual = (one.run_us / (one.requests - one.errors) for one in (candidate, active))
-    if slow - usual < LATENCY_NOISE_US or slow <= guard.latency_ratio_max * usual:
+    slow, usual = candidate.run_us / runs, active.run_us / usual_runs
+    by_row = candidate.row_us / runs > guard.latency_ratio_max * active.row_us / usual_runs
+    if slow - usual < LATENCY_NOISE_US or slow <= guard.latency_ratio_max * usual or not by_row:
         return None
     return (
         f"a run takes {slow / 1000:.3g} ms, the active version's {usual / 1000:.3g} ms, "

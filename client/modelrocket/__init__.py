@@ -11,7 +11,7 @@ Importing this package imports nothing else: each name is fetched when it is fir
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from modelrocket.client import Client, Deployment, Model, upload
+    from modelrocket.client import Client, Deployment, upload
     from modelrocket.config import remember
     from modelrocket.errors import (
         ApiError,
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
         UnsupportedModel,
         UploadFailed,
     )
+    from modelrocket.models import Model, Version
+    from modelrocket.report import Report
+    from modelrocket.rollout import Limits, Traffic
 
 __version__ = "0.1.0"
 
@@ -36,12 +39,16 @@ __all__ = [
     "ConversionError",
     "Deployment",
     "InvalidTensor",
+    "Limits",
     "Model",
     "ModelRocketError",
     "PreparationFailed",
+    "Report",
     "Timeout",
+    "Traffic",
     "UnsupportedModel",
     "UploadFailed",
+    "Version",
     "remember",
     "upload",
 ]
@@ -49,9 +56,13 @@ __all__ = [
 _HOMES = {
     "Client": "client",
     "Deployment": "client",
-    "Model": "client",
-    "upload": "client",
+    "Limits": "rollout",
+    "Model": "models",
+    "Report": "report",
+    "Traffic": "rollout",
+    "Version": "models",
     "remember": "config",
+    "upload": "client",
 }
 
 

@@ -74,7 +74,7 @@ class Api:
         )
 
     def ask(self, call: Call, budget: Budget) -> Any:
-        """The answer's JSON. Raises `ApiError`, `ConnectionFailed` or `Timeout`."""
+        """The answer's JSON, None where it is empty. Raises `ApiError`, `ConnectionFailed` or `Timeout`."""
         failure: ModelRocketError
         for attempt in range(RETRIES_MAX):
             try:
@@ -152,6 +152,8 @@ def _plain(value: object) -> object:
 
 
 def _parsed(response: httpx.Response) -> Any:
+    if response.status_code == httpx.codes.NO_CONTENT:
+        return None
     try:
         return orjson.loads(response.content)
     except orjson.JSONDecodeError as error:

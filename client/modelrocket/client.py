@@ -6,18 +6,21 @@ predict  numpy → POST /inference → numpy
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from platform import python_version
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import httpx
 import numpy as np
 
 from modelrocket import config, display, tensors
+from modelrocket.account import Account
 from modelrocket.api import Api, Budget, Call, Clock
 from modelrocket.errors import ConfigurationError, PreparationFailed, Timeout
+from modelrocket.models import ACTIVATE_SECONDS, Model, all_models, find_model
+from modelrocket.receipt import receipt
+from modelrocket.rollout import Traffic
 from modelrocket.tensors import Array, TensorSpec
 from modelrocket.transfer import put_parts
 
@@ -27,7 +30,8 @@ if TYPE_CHECKING:
 INPUT = "modelInput"
 WAIT_SECONDS = 300.0
 PREDICT_SECONDS = 60.0
-CALL_SECONDS = 30.0
+BYTES_PER_SECOND_MIN = 1e6
+"""What a slow connection sends: a large model has so much more time than `wait_seconds`."""
 POLL_SECONDS = 0.2
 POLL_SECONDS_MAX = 2.0
 
@@ -38,25 +42,19 @@ _STAGES = {
     "queued": "Waiting for a host to prepare it",
     "downloading": "Preparing: the host fetches it",
     "validating": "Preparing: the host validates it",
-    "loading": "Preparing: the host loads it",
+    "optimising": "Preparing: the host optimises it",
     "measuring": "Preparing: the host measures it",
+    "warming": "Loading it where it will serve",
 }
 
 
 @dataclass(frozen=True)
-class Model:
-    """A model as the server lists it; `active` is the number of the version that answers."""
-
-    id: str
-    name: str
-    active: int | None
-    created_at: str
-    url: str
-
-
-@dataclass(frozen=True)
 class Deployment:
-    """A version that is live. `token` is there only when this upload created it; it is shown once."""
+    """A version that is ready. `token` is there only when this upload created it; it is shown once.
+
+    `active`: it has the traffic. One that was uploaded with `activate=False` gets it by `activate()`, or a
+    part of it by `modelrocket.Client().model(name).set_traffic(version, percent=…)`.
+    """
 
     model_id: str
     name: str
@@ -64,14 +62,16 @@ class Deployment:
     token: str | None
     url: str
     endpoint: str
+    active: bool = True
     outputs: tuple[TensorSpec, ...] = field(default=(), repr=False)
     client: Client | None = field(default=None, repr=False, compare=False)
 
     def predict(self, inputs: Any, *, token: str | None = None) -> Answer:
         """Ask the deployed model. An array or nested lists for a single input, a dict for several by name.
 
-        Gives the output as an array, several outputs as a dict of arrays. `token` is needed where this
-        deployment has none of its own. Raises `ApiError`, `ConnectionFailed` or `Timeout`.
+        Whichever version has the traffic answers. Gives the output as an array, several outputs as a dict of
+        arrays. `token` is needed where this deployment has none of its own. Raises `ApiError`,
+        `ConnectionFailed` or `Timeout`.
         """
         token = token or self.token
         if token is None:
@@ -84,11 +84,17 @@ class Deployment:
         dtypes = {spec.name: spec.dtype for spec in self.outputs}
         return _answer(client.ask_model(self.model_id, inputs, token=token), dtypes)
 
+    def activate(self, *, wait_seconds: float = ACTIVATE_SECONDS) -> Traffic:
+        """Give this version all the traffic, and wait until it has it; see `Model.activate`."""
+        client = self.client or Client(self.endpoint)
+        return client.model(self.model_id).activate(self.version, wait_seconds=wait_seconds)
+
     def __repr__(self) -> str:
         token = None if self.token is None else f"{self.token[:6]}…"
+        waiting = "" if self.active else ", active=False: activate() gives it the traffic"
         return (
             f"Deployment(name={self.name!r}, model_id={self.model_id!r}, version={self.version}, "
-            f"token={token!r}, url={self.url!r})"
+            f"token={token!r}, url={self.url!r}{waiting})"
         )
 
 
@@ -111,6 +117,8 @@ class Client:
         self._api_key = api_key
         self._clock = clock or Clock()
         self._api = Api(self.endpoint, transport=transport, clock=self._clock)
+        self._account = Account(self._api, api_key)
+        self._manage = self._account.ask
 
     def __enter__(self) -> Self:
         return self
@@ -122,13 +130,14 @@ class Client:
         """Give the connections back."""
         self._api.http.close()
 
-    def upload(
+    def upload(  # noqa: PLR0913 - the one line's own options
         self,
         model: object,
         model_name: str,
         input_type: object = None,
         input_shape: tuple[int | None, ...] | None = None,
         *,
+        activate: bool = True,
         wait_seconds: float = WAIT_SECONDS,
         progress: bool = True,
     ) -> Deployment:
@@ -137,7 +146,9 @@ class Client:
         `model` is a scikit-learn estimator, a PyTorch module, an onnx.ModelProto or an .onnx file's path.
         `input_type` and `input_shape` describe a batch, e.g. `np.float32, (None, 64)`; an ONNX model knows
         its own. The same name again deploys a new version of the same model: address and tokens stay.
-        `wait_seconds` bounds all that follows conversion. `progress=False` prints nothing at all.
+        With `activate=False` it becomes ready but takes no traffic; what comes back says how to give it some.
+        `wait_seconds` bounds all that follows conversion, with a second more for every megabyte to send; an
+        upload that broke off goes on where it was when it is called again. `progress=False` prints nothing.
 
         Raises `ConversionError`, `ApiError`, `UploadFailed`, `PreparationFailed`, `Timeout`,
         `ConnectionFailed` or `ConfigurationError`.
@@ -148,24 +159,18 @@ class Client:
         with display.shown_display() if progress else display.silent_display() as shown:
             shown.step("Converting the model and comparing it with the original")
             converted = convert(model, input_type, input_shape)
-            deployment, created = self._deploy(converted, model_name, shown, wait_seconds)
+            announced = _announcement(converted, model_name, activate=activate)
+            deployment, created = self._deploy(converted, announced, shown, wait_seconds)
             shown.result(_result(deployment, converted, created=created))
         return deployment
 
     def models(self) -> tuple[Model, ...]:
         """Every model of this account."""
-        found: list[Model] = []
-        following = ""
-        while True:
-            page = self._manage("GET", f"/v1/models?after={following}" if following else "/v1/models")
-            found += [_model(item) for item in page["models"]]
-            following = page.get("next")
-            if not following:
-                return tuple(found)
+        return tuple(all_models(self._account))
 
-    def model(self, model_id: str) -> Model:
-        """One model. Raises `NotFound`."""
-        return _model(self._manage("GET", f"/v1/models/{model_id}"))
+    def model(self, model: str) -> Model:
+        """One model, by id or name. Raises `NotFound`."""
+        return find_model(self._account, model)
 
     def create_token(self, model_id: str) -> str:
         """A further token for a model; the ones before keep working. The server shows it only now."""
@@ -184,21 +189,22 @@ class Client:
         return result
 
     def _deploy(
-        self, converted: Converted, name: str, shown: display.Display, wait_seconds: float
+        self, converted: Converted, announced: Mapping[str, Any], shown: display.Display, wait_seconds: float
     ) -> tuple[Deployment, bool]:
-        budget = Budget(wait_seconds, self._clock)
-        model = converted.model
-        begun = self._manage("POST", "/v1/models", _announcement(converted, name), budget=budget)
+        payload, name = converted.payload, announced["name"]
+        budget = Budget(wait_seconds + payload.size / BYTES_PER_SECOND_MIN, self._clock)
+        begun = self._manage("POST", "/v1/models", announced, budget=budget)
         model_id, number = begun["model"]["id"], begun["version"]["number"]
         version_path = f"/v1/models/{model_id}/versions/{number}"
 
-        shown.step(f"Uploading {_size(len(model))}")
+        shown.step(f"Uploading {_size(payload.size)}")
         put_parts(
             self._api,
-            model,
-            begun["upload"]["parts"],
+            payload,
+            begun["upload"],
+            again=lambda: self._manage("GET", f"{version_path}/upload", budget=budget),
             budget=budget,
-            sent=lambda done: shown.bytes_sent(done, total=len(model)),
+            sent=lambda done: shown.bytes_sent(done, total=payload.size),
         )
         self._manage("POST", f"{version_path}/complete", {}, budget=budget, repeatable=True)
         version = self._wait_until_active(version_path, name, shown, budget)
@@ -209,6 +215,7 @@ class Client:
             token=None if begun["model"]["tokens"] else self.create_token(model_id),
             url=self.model(model_id).url,
             endpoint=self.endpoint,
+            active=version["active"],
             outputs=_outputs(version),
             client=self,
         )
@@ -224,7 +231,9 @@ class Client:
             if state == "failed":
                 reason = version["reason"] or "the server gave no reason"
                 raise PreparationFailed(
-                    f"{name} version {version['number']} is not deployed: {reason}", reason=reason
+                    f"{name} version {version['number']} is not deployed: {reason}\n"
+                    f"More: modelrocket report {quote(name)} {version['number']}",
+                    reason=reason,
                 )
             if state == "ready" and not version["activating"]:
                 return version  # it answers, or a newer version of the same model does already
@@ -236,44 +245,37 @@ class Client:
                 )
             pause = min(pause * 1.5, POLL_SECONDS_MAX)
 
-    def _manage(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None = None,
-        *,
-        budget: Budget | None = None,
-        repeatable: bool | None = None,
-    ) -> Any:
-        key = config.find_api_key(self.endpoint, self._api_key)
-        if repeatable is None:
-            repeatable = method == "GET"
-        call = Call(method, path, body, repeatable=repeatable, bearer=key)
-        return self._api.ask(call, budget or Budget(CALL_SECONDS, self._clock))
 
-
-def upload(
+def upload(  # noqa: PLR0913 - the one line's own options
     model: object,
     model_name: str,
     input_type: object = None,
     input_shape: tuple[int | None, ...] | None = None,
     *,
+    activate: bool = True,
     wait_seconds: float = WAIT_SECONDS,
     progress: bool = True,
 ) -> Deployment:
     """Deploy a trained model and wait until it answers; see `Client.upload`."""
     return Client().upload(
-        model, model_name, input_type, input_shape, wait_seconds=wait_seconds, progress=progress
+        model,
+        model_name,
+        input_type,
+        input_shape,
+        activate=activate,
+        wait_seconds=wait_seconds,
+        progress=progress,
     )
 
 
-def _announcement(converted: Converted, name: str) -> dict[str, Any]:
+def _announcement(converted: Converted, name: str, *, activate: bool) -> dict[str, Any]:
+    files = converted.payload.announcement()
     return {
         "name": name,
-        "bytes": len(converted.model),
-        "sha256": hashlib.sha256(converted.model).hexdigest(),
+        **files,
         "framework": converted.framework,
-        "producer": {**converted.producer, "python": python_version()},
+        "receipt": receipt(converted, model_sha256=str(files["sha256"])),
+        "activate": activate,
     }
 
 
@@ -293,21 +295,12 @@ def _result(deployment: Deployment, converted: Converted, *, created: bool) -> d
         token=deployment.token,
         url=deployment.url,
         checked=checked,
+        active=deployment.active,
     )
 
 
 def _size(count: int) -> str:
     return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.1f} kB"  # noqa: PLR2004
-
-
-def _model(item: Mapping[str, Any]) -> Model:
-    return Model(
-        id=item["id"],
-        name=item["name"],
-        active=item["active"],
-        created_at=item["created_at"],
-        url=item["url"],
-    )
 
 
 def _outputs(version: Mapping[str, Any]) -> tuple[TensorSpec, ...]:

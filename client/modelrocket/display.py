@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Shown:
     token: str | None
     url: str
     checked: str
+    active: bool
 
 
 class Display:
@@ -115,9 +117,13 @@ def print_result(console: Console, shown: Shown) -> None:
         "url": f"[bold]POST[/bold] {escape(shown.url)}",
         "checked": f"[dim]{shown.checked}[/dim]",
     }
+    if not shown.active:
+        which = f"{quote(shown.name)} --version {shown.version}"
+        lines["traffic"] = f"none yet; give it some: modelrocket traffic {which} --percent 10"
     mark = "✓ " if console.encoding.startswith("utf") else ""
     console.print(
-        f"[bold green]{mark}{shown.name}[/bold green] is live: version {shown.version}, {news}",
+        f"[bold green]{mark}{shown.name}[/bold green] is {'live' if shown.active else 'ready'}: "
+        f"version {shown.version}, {news}",
         soft_wrap=True,
     )
     for label, text in lines.items():

@@ -1,7 +1,8 @@
-"""The only place that imports onnxruntime: load a model from its bytes and run it on numpy arrays."""
+"""The only place that imports onnxruntime: load a model and run it on numpy arrays."""
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,11 +29,25 @@ class Session:
 
 def load(model: bytes) -> Session:
     """Raises `ConversionError` where onnxruntime is missing or refuses the model."""
-    onnxruntime = _onnxruntime()
-    options = onnxruntime.SessionOptions()
+    return _open(model, _options())
+
+
+def load_mapped(graph: Path) -> Session:
+    """A graph whose weights lie beside it: mapped and never rearranged, so they take no memory of ours."""
+    options = _options()
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    return _open(str(graph), options)
+
+
+def _options() -> Any:
+    options = _onnxruntime().SessionOptions()
     options.log_severity_level = 3
+    return options
+
+
+def _open(model: bytes | str, options: Any) -> Session:
     try:
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = _onnxruntime().InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises a dozen unrelated types, none of them documented
         raise ConversionError(f"onnxruntime does not load the model: {error}") from error
     return Session(session)

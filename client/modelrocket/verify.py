@@ -5,7 +5,8 @@ several magnitudes compares the answers; where the answers are labels, rows on b
 own decision boundaries are added, since that is where a wrong threshold shows.
 """
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -35,11 +36,41 @@ TOLERANCES = {
 
 
 @dataclass(frozen=True)
+class OutputAgreement:
+    """How one output compares with the original's, over all rows.
+
+    abs_error_max, rel_error_max: of floats; the latter relative to the output's largest value.
+    label_flips: rows whose label is another one, which is let pass only in a tie.
+    ties: rows where the original's two likeliest classes are as likely as each other, within `TIE`.
+    """
+
+    name: str
+    dtype: str
+    rows: int
+    abs_error_max: float = 0.0
+    rel_error_max: float = 0.0
+    label_flips: int = 0
+    ties: int = 0
+
+
+@dataclass(frozen=True)
 class Agreement:
-    """What was compared: how many rows, and the largest difference relative to the output's largest value."""
+    """What was compared, on which rows, and how closely the two agree.
+
+    tolerance: relative to the value, and to the largest value of the output.
+    seed: of the generated rows; `sample_sha256` is of all rows, those near the boundaries included.
+    """
 
     rows: int
-    difference: float
+    outputs: tuple[OutputAgreement, ...]
+    tolerance: tuple[float, float]
+    seed: int
+    sample_sha256: str
+
+    @property
+    def difference(self) -> float:
+        """The largest, relative to the output's largest value."""
+        return max((output.rel_error_max for output in self.outputs), default=0.0)
 
 
 @dataclass(frozen=True)
@@ -62,15 +93,19 @@ class Inputs:
 
 def compare(session: Session, inputs: Inputs, original: Original) -> Agreement:
     """Raises `ConversionError` that shows where the two differ."""
-    for count in BATCH_SIZES:
-        _compare_on(session, inputs, original, rows=inputs.rows(count))
-    rows = inputs.rows(inputs.rows_max)
-    agreement = _compare_on(session, inputs, original, rows=rows)
-    near = _near_boundaries(rows, original)
-    if not len(near):
-        return agreement
-    close = _compare_on(session, inputs, original, rows=near)
-    return Agreement(agreement.rows + close.rows, max(agreement.difference, close.difference))
+    samples = [inputs.rows(count) for count in (*BATCH_SIZES, inputs.rows_max)]
+    found = [_compare_on(session, inputs, original, rows=rows) for rows in samples]
+    near = _near_boundaries(samples[-1], original)
+    if len(near):
+        samples.append(near)
+        found.append(_compare_on(session, inputs, original, rows=near))
+    return Agreement(
+        rows=sum(len(rows) for rows in samples),
+        outputs=tuple(_over_all(same) for same in zip(*found, strict=True)),
+        tolerance=_tolerance(inputs.spec),
+        seed=_seed(inputs.spec),
+        sample_sha256=_sha256(samples),
+    )
 
 
 def run_alone(session: Session) -> None:
@@ -91,7 +126,7 @@ def generated(spec: TensorSpec, count: int, *, integers_below: int = 2) -> Array
     """`count` rows for an input (its own size where the first dimension is fixed), the same every time."""
     free = (count, *[FREE_DIMENSION] * len(spec.shape))
     shape = tuple(size if size is not None else free[min(axis, 1)] for axis, size in enumerate(spec.shape))
-    random = np.random.default_rng(seed=len(spec.shape))
+    random = np.random.default_rng(seed=_seed(spec))
     if spec.dtype == "bool":
         return np.asarray(random.integers(0, 2, shape), dtype=np.bool_)
     if spec.dtype == "string":
@@ -105,6 +140,10 @@ def generated(spec: TensorSpec, count: int, *, integers_below: int = 2) -> Array
     return np.asarray(values, dtype=numpy_dtype(spec.dtype))
 
 
+def _seed(spec: TensorSpec) -> int:
+    return len(spec.shape)
+
+
 def _magnitudes(shape: tuple[int, ...]) -> Array:
     """One factor per row: ordinary for the first batch, then every magnitude in turn."""
     turn = np.maximum(np.arange(shape[0]) - BATCH_SIZES[-1] + 1, 0)
@@ -112,7 +151,9 @@ def _magnitudes(shape: tuple[int, ...]) -> Array:
     return factors.reshape(-1, *[1] * (len(shape) - 1))
 
 
-def _compare_on(session: Session, inputs: Inputs, original: Original, *, rows: Array) -> Agreement:
+def _compare_on(
+    session: Session, inputs: Inputs, original: Original, *, rows: Array
+) -> tuple[OutputAgreement, ...]:
     expected = answers(original, rows)
     try:
         got = session.run({inputs.spec.name: rows})
@@ -122,11 +163,37 @@ def _compare_on(session: Session, inputs: Inputs, original: Original, *, rows: A
             hint="A size that depends on the batch was probably fixed in conversion (reshape, view, expand).",
         ) from error
     decided = _decided(expected)
-    differences = [
-        _difference(name, value, got.get(name), decided=decided, tolerance=TOLERANCES.get(inputs.spec.dtype))
+    tolerance = _tolerance(inputs.spec)
+    return tuple(
+        _agreement(name, value, got.get(name), decided=decided, tolerance=tolerance)
         for name, value in expected.items()
-    ]
-    return Agreement(len(rows), max(differences, default=0.0))
+    )
+
+
+def _over_all(found: Sequence[OutputAgreement]) -> OutputAgreement:
+    """One output's comparisons as one."""
+    return OutputAgreement(
+        name=found[0].name,
+        dtype=found[0].dtype,
+        rows=sum(one.rows for one in found),
+        abs_error_max=max(one.abs_error_max for one in found),
+        rel_error_max=max(one.rel_error_max for one in found),
+        label_flips=sum(one.label_flips for one in found),
+        ties=sum(one.ties for one in found),
+    )
+
+
+def _tolerance(spec: TensorSpec) -> tuple[float, float]:
+    return TOLERANCES.get(spec.dtype, TOLERANCES["float32"])
+
+
+def _sha256(samples: Sequence[Array]) -> str:
+    digest = hashlib.sha256()
+    for rows in samples:
+        digest.update(f"{rows.dtype.name} {rows.shape} ".encode())
+        texts = rows.dtype == object
+        digest.update("\0".join(rows.ravel()).encode() if texts else np.ascontiguousarray(rows).tobytes())
+    return digest.hexdigest()
 
 
 def answers(original: Original, rows: Array) -> Mapping[str, Array]:
@@ -143,47 +210,74 @@ def answers(original: Original, rows: Array) -> Mapping[str, Array]:
         ) from error
 
 
-def _difference(
+def _agreement(
     name: str,
     expected: Array,
     got: Array | None,
     *,
     decided: Array | None,
-    tolerance: tuple[float, float] | None,
-) -> float:
+    tolerance: tuple[float, float],
+) -> OutputAgreement:
     if got is None:
         raise ConversionError(f'The converted model has no output "{name}".')
     if expected.shape != got.shape:
         raise _differs(
             name, f"the original gives the shape {list(expected.shape)}, it gives {list(got.shape)}"
         )
-    if expected.dtype.kind not in "fc":
-        wrong = np.asarray(expected != got, dtype=bool)
-        if decided is not None and wrong.ndim:
-            wrong &= decided.reshape(-1, *[1] * (wrong.ndim - 1))
-        _refuse_wrong(name, wrong, expected, got)
-        return 0.0
-    return _float_difference(name, expected.astype(np.float64), got.astype(np.float64), tolerance)
+    if expected.dtype.kind in "fc":
+        return _of_floats(name, expected, got, tolerance)
+    return _of_labels(name, expected, got, decided)
 
 
-def _float_difference(name: str, expected: Array, got: Array, tolerance: tuple[float, float] | None) -> float:
-    relative, absolute = tolerance or TOLERANCES["float32"]
-    finite = expected[np.isfinite(expected)]
-    largest = float(np.abs(finite).max(initial=0.0))
+def _of_labels(name: str, expected: Array, got: Array, decided: Array | None) -> OutputAgreement:
+    other = np.asarray(expected != got, dtype=bool)
+    wrong = other
+    if decided is not None and other.ndim:
+        wrong = other & decided.reshape(-1, *[1] * (other.ndim - 1))
+    _refuse_wrong(name, wrong, expected, got)
+    return OutputAgreement(
+        name,
+        _dtype_name(got),
+        _rows(expected),
+        label_flips=_rows_in(other),
+        ties=0 if decided is None else int((~decided).sum()),
+    )
+
+
+def _of_floats(name: str, expected: Array, got: Array, tolerance: tuple[float, float]) -> OutputAgreement:
+    relative, absolute = tolerance
+    dtype = _dtype_name(got)
+    expected, got = expected.astype(np.float64), got.astype(np.float64)
+    largest = float(np.abs(expected[np.isfinite(expected)]).max(initial=0.0))
     close = np.isclose(got, expected, rtol=relative, atol=absolute * max(largest, 1e-3), equal_nan=True)
     _refuse_wrong(name, ~close, expected, got)
     both = np.isfinite(expected) & np.isfinite(got)
-    return float(np.abs(expected[both] - got[both]).max(initial=0.0)) / (largest or 1.0)
+    error = float(np.abs(expected[both] - got[both]).max(initial=0.0))
+    return OutputAgreement(
+        name, dtype, _rows(expected), abs_error_max=error, rel_error_max=error / (largest or 1.0)
+    )
+
+
+def _dtype_name(array: Array) -> str:
+    return "string" if array.dtype.kind in "OUS" else array.dtype.name
+
+
+def _rows(array: Array) -> int:
+    return len(array) if array.ndim else 1
+
+
+def _rows_in(wrong: Array) -> int:
+    """How many rows have something wrong in them."""
+    return int(wrong.reshape(len(wrong), -1).any(axis=1).sum()) if wrong.ndim else int(wrong)
 
 
 def _refuse_wrong(name: str, wrong: Array, expected: Array, got: Array) -> None:
     if not wrong.any():
         return
     first = tuple(int(index) for index in np.argwhere(wrong)[0])
-    rows = int(wrong.reshape(len(wrong), -1).any(axis=1).sum()) if wrong.ndim else 1
     raise _differs(
         name,
-        f"{rows} of {len(wrong) if wrong.ndim else 1} rows differ; first at {list(first)}: "
+        f"{_rows_in(wrong)} of {_rows(wrong)} rows differ; first at {list(first)}: "
         f"the original says {expected[first]}, it says {got[first]}",
     )
 

@@ -136,8 +136,8 @@ def test_a_finished_job_hands_its_result_over(hot: HotState) -> None:
     hot.enqueue(JOB)
     claimed = hot.take_job("a", wait_ms=50)
     assert claimed
-    hot.keep_job("a", claimed.entry_id, version_id="v1", stage=PrepareStage.LOADING)
-    assert hot.stage("v1") is PrepareStage.LOADING
+    hot.keep_job("a", claimed.entry_id, version_id="v1", stage=PrepareStage.OPTIMISING)
+    assert hot.stage("v1") is PrepareStage.OPTIMISING
     result = PrepareResult("v1", "a", signature=SIGNATURE, passport=PASSPORT)
     hot.finish_job(claimed.entry_id, result)
     [(entry_id, found)] = hot.results(count=10)

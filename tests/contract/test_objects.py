@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import time
 import uuid
 
 import httpx
 import pytest
 
 from chalicelib.adapters.s3 import S3Objects
+from chalicelib.contract import limits
 from chalicelib.contract.errors import Conflict, DependencyFailed
-from chalicelib.ports import UploadPart
+from chalicelib.ports import StoredPart, UploadPart
 from chalicelib.wiring import ControlPlane
 
 DATA = b"the bytes of a model" * 1_000
@@ -119,3 +121,72 @@ def test_everything_under_a_prefix_goes_and_nothing_beside_it(objects: S3Objects
     objects.delete_under(f"{folder}/v1/")
     objects.delete_under(f"{folder}/v1/")
     assert [objects.stored(one) is not None for one in keys] == [False, False, True]
+
+
+PART = limits.UPLOAD_PART_BYTES_MIN
+
+
+def put_part(objects: S3Objects, key: str, upload_id: str, number: int, data: bytes) -> int:
+    part = objects.presign_part(key, upload_id, number=number, size=len(data))
+    return httpx.put(part.url, content=data, headers=part.headers).status_code
+
+
+def test_parts_in_any_order_become_one_object(objects: S3Objects, key: str) -> None:
+    upload_id = objects.begin_parts(key)
+    assert objects.parts(key, upload_id) == ()
+    for number, data in ((2, DATA), (1, b"a" * PART)):
+        assert put_part(objects, key, upload_id, number, data) == 200
+    arrived = objects.parts(key, upload_id)
+    assert arrived
+    assert [(part.number, part.bytes) for part in arrived] == [(1, PART), (2, len(DATA))]
+    assert objects.stored(key) is None
+    objects.join_parts(key, upload_id, arrived)
+    objects.join_parts(key, upload_id, arrived)
+    body = objects._client.get_object(Bucket=objects._bucket, Key=key)["Body"].read()
+    assert body == b"a" * PART + DATA
+    assert objects.parts(key, upload_id) is None
+
+
+def test_the_last_of_two_parts_of_a_number_counts(objects: S3Objects, key: str) -> None:
+    upload_id = objects.begin_parts(key)
+    put_part(objects, key, upload_id, 1, b"X" * len(DATA))
+    time.sleep(1.1)  # the store tells seconds
+    put_part(objects, key, upload_id, 1, DATA)
+    arrived = objects.parts(key, upload_id)
+    assert arrived
+    assert len(arrived) == 1
+    objects.join_parts(key, upload_id, arrived)
+    assert objects._client.get_object(Bucket=objects._bucket, Key=key)["Body"].read() == DATA
+
+
+def test_a_part_of_another_length_or_number_is_refused(objects: S3Objects, key: str) -> None:
+    upload_id = objects.begin_parts(key)
+    part = objects.presign_part(key, upload_id, number=1, size=len(DATA))
+    assert put(part, DATA[:-1]).status_code >= 400
+    assert put(part, DATA + b"X").status_code >= 400
+    other = part.url.replace("partNumber=1", "partNumber=2")
+    assert other != part.url
+    assert httpx.put(other, content=DATA, headers=part.headers).status_code == 403
+    assert objects.parts(key, upload_id) == ()
+
+
+def test_parts_that_are_not_there_cannot_be_joined(objects: S3Objects, key: str) -> None:
+    upload_id = objects.begin_parts(key)
+    with pytest.raises(Conflict):
+        objects.join_parts(key, upload_id, [StoredPart(1, len(DATA), '"00000000000000000000000000000000"')])
+    objects.abort_parts(key, upload_id)
+    objects.abort_parts(key, upload_id)
+    with pytest.raises(Conflict):
+        objects.join_parts(key, upload_id, [StoredPart(1, len(DATA), '"0"')])
+    assert put_part(objects, key, upload_id, 1, DATA) == 404
+    assert objects.stored(key) is None
+
+
+def test_what_is_still_arriving_goes_with_its_prefix(objects: S3Objects) -> None:
+    folder = f"models/{uuid.uuid4()}"
+    inside, beside = f"{folder}/v1/weights", f"{folder}/v10/weights"
+    ids = {key: objects.begin_parts(key) for key in (inside, beside)}
+    put_part(objects, inside, ids[inside], 1, DATA)
+    objects.delete_under(f"{folder}/v1/")
+    assert objects.parts(inside, ids[inside]) is None
+    assert objects.parts(beside, ids[beside]) == ()

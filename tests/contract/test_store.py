@@ -11,7 +11,14 @@ import pytest
 from chalicelib.adapters.mongo import MongoStore
 from chalicelib.contract import limits
 from chalicelib.contract.errors import DependencyFailed
-from chalicelib.contract.messages import Guard, TokenKind
+from chalicelib.contract.messages import (
+    Guard,
+    Preparation,
+    PrepareResult,
+    TokenKind,
+    VersionFile,
+    encode,
+)
 from chalicelib.records import (
     Account,
     Activation,
@@ -26,8 +33,12 @@ from chalicelib.records import (
     deleted,
 )
 from chalicelib.wiring import ControlPlane
-from tests.support.uploads import PASSPORT, SIGNATURE
+from tests.support.uploads import CERTIFICATE, PASSPORT, SIGNATURE
 
+PREPARATION = Preparation(onnxruntime="1.0", host_class="here")
+READY = PrepareResult(
+    "v1", "h", signature=SIGNATURE, passport=PASSPORT, certificate=CERTIFICATE, preparation=PREPARATION
+)
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 
 
@@ -110,14 +121,19 @@ def test_of_many_uploads_at_once_each_gets_its_own_number(store: MongoStore) -> 
 
 def test_a_state_changes_once_and_only_forwards(store: MongoStore) -> None:
     store.add_version(version())
-    assert not store.finish_ready("v1", SIGNATURE, PASSPORT)
+    assert not store.finish_ready(READY)
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(lambda _: store.start_preparing("v1"), range(8))) == 1
-    assert store.finish_ready("v1", SIGNATURE, PASSPORT)
+    assert store.finish_ready(READY)
     assert not store.finish_failed("v1", state=VersionState.PREPARING, reason="late")
     ready = store.any_version("v1")
     assert ready == msgspec.structs.replace(
-        version(), state=VersionState.READY, signature=SIGNATURE, passport=PASSPORT
+        version(),
+        state=VersionState.READY,
+        signature=SIGNATURE,
+        passport=PASSPORT,
+        certificate=CERTIFICATE,
+        preparation=encode(PREPARATION).decode(),
     )
 
 
@@ -305,3 +321,21 @@ def test_f11_a_database_that_is_away_is_a_retryable_error() -> None:
         away.token("00")
     assert raised.value.retryable
     assert "127.0.0.1" not in raised.value.message
+
+
+def test_an_upload_id_is_set_once_and_replaced_only_by_who_knows_it(store: MongoStore) -> None:
+    store.add_version(version())
+    with ThreadPoolExecutor(8) as pool:
+        set_ = pool.map(lambda n: store.set_upload_id(version(), VersionFile.WEIGHTS, f"id{n}"), range(8))
+        assert sum(set_) == 1
+    seen = store.any_version("v1")
+    assert seen
+    assert set(seen.upload_ids) == {VersionFile.WEIGHTS}
+    assert store.set_upload_id(seen, VersionFile.WEIGHTS, "anew")
+    assert not store.set_upload_id(seen, VersionFile.WEIGHTS, "late")
+    assert store.set_upload_id(seen, VersionFile.MODEL, "graph")
+    again = store.any_version("v1")
+    assert again
+    assert again.upload_ids == {VersionFile.WEIGHTS: "anew", VersionFile.MODEL: "graph"}
+    store.start_preparing("v1")
+    assert not store.set_upload_id(again, VersionFile.MODEL, "too late")

@@ -6,13 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from chalicelib.contract.limits import UPLOAD_PART_BYTES_MIN
 from modelrocket import Client
 from tests.support.stack import RunningStack, running_stack
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    with running_stack(tmp_path_factory.mktemp("stack") / "home", hosts=2) as running:
+    small_parts = {"MODELROCKET_UPLOAD_PART_BYTES": str(UPLOAD_PART_BYTES_MIN)}
+    home = tmp_path_factory.mktemp("stack") / "home"
+    with running_stack(home, hosts=2, environment=small_parts) as running:
         yield running
 
 

@@ -133,7 +133,7 @@ def test_f57_other_bytes_than_announced_are_refused(
 def test_a_call_that_died_after_the_copy_is_taken_up_again(plane: ControlPlane, alice: Principal) -> None:
     begun = plane.uploads.begin(alice, announce(DATA))
     send(begun, DATA)
-    plane.uploads._keep(begun.version)
+    plane.uploads._arrivals.keep(begun.version)
     assert plane.uploads.complete(alice, begun.model.id, 1).state is VersionState.PREPARING
 
 

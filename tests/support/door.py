@@ -19,7 +19,7 @@ from typing import Any, Final
 import pytest
 
 from chalicelib.contract.errors import DependencyFailed
-from chalicelib.contract.messages import Passport, VersionRecord
+from chalicelib.contract.messages import Certificate, Passport, VersionRecord
 from chalicelib.contract.tokens import Ticket
 from host_container.__main__ import Host, compose
 from host_container.events import EventLog
@@ -146,4 +146,5 @@ def _on_disk(cache: Path, content: bytes, passport: Passport | None, tenant: str
         object_key=version_id,
         signature=load(path).signature,
         passport=passport or Passport(load_ms=0.001, run_ms=0.1, memory_bytes=len(content)),
+        certificate=Certificate(True, "by the test's own word"),
     )

@@ -1,6 +1,6 @@
-"""The processes that examine and build, with probes in the place of what they do.
+"""The processes that examine, build and measure, with probes in the place of what they do.
 
-Run as `python -m tests.support.examined KIND PROBING`, KIND being `examine` or `builder`,
+Run as `python -m tests.support.examined KIND PROBING`, KIND being `examine`, `builder` or `measure`,
 with the order on standard input as the host gives it; what the probes saw comes back as
 the reason of the answer.
 """
@@ -15,11 +15,12 @@ from typing import Final, NoReturn
 
 import msgspec
 
+from chalicelib.contract.errors import InvalidModel
 from chalicelib.contract.findings import Refusal
 from chalicelib.contract.messages import encode
-from host_container import builder, examine, onnxfile, sandbox
+from host_container import builder, examine, measure, onnxfile, sandbox
 from host_container.firewall import Refused
-from host_container.orders import BuildOrder, Order, Report
+from host_container.orders import BuildOrder, Measured, MeasureOrder, Order, Report
 from host_container.prepared import Built
 from tests.support.enclosure_probes import World, outcome
 
@@ -50,6 +51,15 @@ def building(model: Path, folder: Path, probing: Probing) -> dict[str, str]:
     return msgspec.json.decode(msgspec.json.decode(answer, type=Built).reason or "", type=dict[str, str])
 
 
+def measuring(model: Path, beside: Path, probing: Probing) -> dict[str, str]:
+    """By probe, what the process that measures this file, which needs the one beside it, saw."""
+    order = MeasureOrder(
+        msgspec.structs.replace(_order(model, probing), beside=(str(beside),)), prepared=True
+    )
+    answer = _answer("measure", order, probing)
+    return msgspec.json.decode(msgspec.json.decode(answer, type=Measured).reason or "", type=dict[str, str])
+
+
 def _order(model: Path, probing: Probing) -> Order:
     return Order(
         str(model),
@@ -61,7 +71,7 @@ def _order(model: Path, probing: Probing) -> Order:
     )
 
 
-def _answer(kind: str, order: Order | BuildOrder, probing: Probing) -> bytes:
+def _answer(kind: str, order: Order | BuildOrder | MeasureOrder, probing: Probing) -> bytes:
     """The last line that the process writes."""
     command = [sys.executable, "-m", "tests.support.examined", kind, msgspec.json.encode(probing).decode()]
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -86,11 +96,15 @@ def main() -> None:
     def build(path: Path, folder: Path) -> NoReturn:
         raise builder.Unfit(probe())
 
+    def measured(*_: object, **__: object) -> NoReturn:
+        raise InvalidModel(probe())
+
     if asked.without_landlock:
         sandbox.landlock_abi = lambda: None
     onnxfile.check = check
     builder.build = build
-    {"examine": examine, "builder": builder}[kind].main()
+    measure.__dict__["measure"] = measured
+    {"examine": examine, "builder": builder, "measure": measure}[kind].main()
 
 
 if __name__ == "__main__":

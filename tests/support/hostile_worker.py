@@ -18,6 +18,7 @@ from host_container.worker import Worker
 HANG_UP: Final = "hang up"
 UNKNOWN: Final = 2**63
 FLOOD_FRAMES: Final = 500
+ALIKE: Final = b'{"answering": {"ran": true}, "other": {"ran": true}, "differing": false}'
 Said = Callable[[Frame], bytes]
 
 
@@ -61,6 +62,14 @@ def _refusal_of_nothing(_: Frame) -> bytes:
 
 def _answer_twice(one: Frame) -> bytes:
     return frame(Kind.ANSWER, RAN.pack(0, 0, 0, 1, 0) + b"{}", identity=one.identity)
+
+
+def _comparison_of_nothing(_: Frame) -> bytes:
+    return frame(Kind.COMPARED, ALIKE, identity=UNKNOWN)
+
+
+def _comparison_in_place_of_an_answer(one: Frame) -> bytes:
+    return frame(Kind.COMPARED, ALIKE, identity=one.identity)
 
 
 def _unasked_drop(one: Frame) -> bytes:
@@ -107,6 +116,8 @@ MISDEEDS: Final[dict[str, Said]] = {
     "answer to nothing": _answer_to_nothing,
     "refusal of nothing": _refusal_of_nothing,
     "answer twice": _answer_twice,
+    "comparison of nothing": _comparison_of_nothing,
+    "comparison in place of an answer": _comparison_in_place_of_an_answer,
     "unasked drop": _unasked_drop,
     "report of nothing": _report_of_nothing,
     "failure of nothing": _failure_of_nothing,

@@ -206,6 +206,7 @@ def prepare(hot: HotState, servers: EmbeddedServers, content: bytes) -> VersionR
         object_key=job.object_key,
         signature=result.signature,
         passport=result.passport,
+        certificate=result.certificate,
     )
     hot.put_version(record)
     return record

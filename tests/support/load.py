@@ -20,12 +20,16 @@ PAUSE_SECONDS: Final = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request: what was sent, and what came. `status` is 0 when no answer came at all."""
+    """One request: what was sent, and what came. `status` is 0 when no answer came at all.
+
+    `version`: what X-Model-Version says; 0 where it says nothing.
+    """
 
     sent: float
     status: int
     body: Any
     seconds: float
+    version: int = 0
 
 
 @dataclass(slots=True)
@@ -84,10 +88,12 @@ def _ask(http: httpx.Client, deployment: Deployment, nonce: float, width: int) -
         "model": deployment.model_id,
         "inputs": {"modelInput": [[nonce] * width]},
     }
-    started = time.monotonic()
+    started, version = time.monotonic(), 0
     try:
         reply = http.post(deployment.url, json=body)
         status, answer = reply.status_code, reply.json()
+        version = int(reply.headers.get("x-model-version", 0))
     except (httpx.HTTPError, ValueError) as error:
         status, answer = 0, repr(error)
-    return Asked(sent=nonce, status=status, body=answer, seconds=time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return Asked(sent=nonce, status=status, body=answer, seconds=seconds, version=version)

@@ -95,6 +95,15 @@ def dense(width: int = 1024, *, seed: int = 1) -> bytes:
     return data(model(nodes, [value("x", ["n", width])], [value("y", ["n", width])], weights))
 
 
+def centred() -> bytes:
+    """Each row less the largest of all: what one caller gets depends on the others."""
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["largest"], axes=[0]),
+        helper.make_node("Sub", ["x", "largest"], ["y"]),
+    ]
+    return data(model(nodes, [value("x", ["n", 2])], [value("y", ["n", 2])]))
+
+
 def two_inputs() -> bytes:
     """`a` and `b`, added."""
     shape: Dimensions = ["n", 2]

@@ -7,7 +7,7 @@ import hashlib
 import httpx
 
 from chalicelib.auth import Principal
-from chalicelib.contract.messages import Passport, PrepareResult, Signature, TensorSignature
+from chalicelib.contract.messages import Certificate, Passport, PrepareResult, Signature, TensorSignature
 from chalicelib.records import Version
 from chalicelib.uploads import BeginUpload, BegunUpload
 from chalicelib.wiring import ControlPlane
@@ -17,6 +17,7 @@ SIGNATURE = Signature(
     outputs=(TensorSignature("modelOutput", "float32", (None, 2)),),
 )
 PASSPORT = Passport(load_ms=5.0, run_ms=0.1, memory_bytes=1_000_000)
+CERTIFICATE = Certificate(True, "shown")
 
 
 def announce(data: bytes, *, name: str = "digits") -> BeginUpload:
@@ -36,7 +37,7 @@ def send(begun: BegunUpload, data: bytes) -> list[httpx.Response]:
 def uploaded(plane: ControlPlane, who: Principal, data: bytes, *, name: str = "digits") -> Version:
     """A version that is preparing."""
     begun = plane.uploads.begin(who, announce(data, name=name))
-    assert [reply.status_code for reply in send(begun, data)] == [200]
+    assert {reply.status_code for reply in send(begun, data)} == {200}
     return plane.uploads.complete(who, begun.model.id, begun.version.number)
 
 

@@ -35,10 +35,16 @@ WARM, COLD = limits.ROLLOUT_WARM_SECONDS_MAX, limits.ROLLOUT_COLD_SECONDS_MAX
         ),
         pytest.param(Counts(100, 0, 400_000), Counts(100, 0, 200_000), None, id="twice as slow"),
         pytest.param(
-            Counts(100, 0, 500_000),
-            Counts(100, 0, 200_000),
+            Counts(100, 0, 500_000, row_us=500_000),
+            Counts(100, 0, 200_000, row_us=200_000),
             "a run takes 5 ms, the active version's 2 ms, limit 2 times",
             id="slower than that",
+        ),
+        pytest.param(
+            Counts(100, 0, 900_000, row_us=200_000),
+            Counts(100, 0, 200_000, row_us=200_000),
+            None,
+            id="many rows shared its runs",
         ),
         pytest.param(Counts(100, 0, 30_000), Counts(100, 0, 3_000), None, id="tiny models vary"),
         pytest.param(Counts(100, 0, 900_000), Counts(49, 0, 4_900), None, id="nothing to compare with"),

@@ -24,6 +24,13 @@ def test_a_complete_environment_is_read() -> None:
     assert settings.tick_seconds == 10
 
 
+@pytest.mark.parametrize("given", ["5242879", "0", "-5242880", "many"])
+def test_parts_smaller_than_s3_takes_are_refused(given: str) -> None:
+    with pytest.raises(InvalidSettings, match="MODELROCKET_UPLOAD_PART_BYTES"):
+        Settings.from_env({**ENVIRON, "MODELROCKET_UPLOAD_PART_BYTES": given})
+    assert Settings.from_env({**ENVIRON, "MODELROCKET_UPLOAD_PART_BYTES": "5242880"})
+
+
 def test_every_problem_is_reported_at_once() -> None:
     broken = {**ENVIRON, "MODELROCKET_DISPATCH_KEY": "xyz", "MODELROCKET_TICK_SECONDS": "soon"}
     del broken["MODELROCKET_MONGO_URL"]

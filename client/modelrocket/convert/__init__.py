@@ -4,20 +4,25 @@ convert(model)
   ├── which framework?   by the module names of its classes; nothing is imported to find out
   ├── export             one small module per framework (sklearn, torch), each giving a `Source`
   ├── check              onnx.checker, then onnxruntime beside the original (verify.py)
-  └── Converted          self-contained bytes, signature, what was compared
+  └── Converted          one file, or a graph and its weights; signature, what was compared
 An .onnx file, its bytes or a ModelProto goes as it is, under its own names (onnx_file).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelrocket.convert.interface import Attempt, Declared, Source
 from modelrocket.errors import ConversionError, UnsupportedModel
+from modelrocket.payload import Payload, Weights
 from modelrocket.tensors import TensorSpec
 from modelrocket.verify import Agreement
+
+if TYPE_CHECKING:
+    from modelrocket.runtime import Session
 
 _CONVERTERS = MappingProxyType({"sklearn": "scikit_learn", "torch": "pytorch"})
 _MESSAGE_MAX = 500
@@ -28,12 +33,22 @@ class Converted:
     """A model as it will be uploaded."""
 
     model: bytes
+    """The graph, with its weights inside or beside it."""
     framework: str
     producer: Mapping[str, str]
+    """Names and versions of what made and checked it."""
+    opsets: Mapping[str, int]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     agreement: Agreement | None
     """What was compared with the original; None for a file, which has no original here."""
+    weights: Weights | None = None
+    """Beside the graph, for a model too large for one file."""
+
+    @property
+    def payload(self) -> Payload:
+        """What is to be sent."""
+        return Payload(self.model, self.weights)
 
 
 def convert(
@@ -64,16 +79,18 @@ def _as_it_is(model: object, declared: Declared) -> Converted:
     from modelrocket.convert import onnx_file
 
     content = onnx_file.read(model)
-    session = runtime.load(content.model)
+    session = _load(content.payload)
     onnx_file.check_declared(session.inputs, declared)
     verify.run_alone(session)
     return Converted(
-        model=content.model,
+        model=content.payload.model,
         framework="ONNX",
         producer=content.producer | runtime.versions(),
+        opsets=content.opsets,
         inputs=session.inputs,
         outputs=session.outputs,
         agreement=None,
+        weights=content.payload.weights,
     )
 
 
@@ -96,28 +113,48 @@ def _first_that_agrees(source: Source) -> Converted:
 def _converted(source: Source, attempt: Attempt) -> Converted:
     from modelrocket import runtime, verify
 
-    model = _checked_bytes(source, attempt)
-    session = runtime.load(model)
+    payload, opsets = _checked(source, attempt)
+    session = _load(payload)
     agreement = verify.compare(session, source.inputs, source.original)
     return Converted(
-        model=model,
+        model=payload.model,
         framework=source.framework,
         producer={"exporter": attempt.exporter} | runtime.versions(),
+        opsets=opsets,
         inputs=session.inputs,
         outputs=session.outputs,
         agreement=agreement,
+        weights=payload.weights,
     )
 
 
-def _checked_bytes(source: Source, attempt: Attempt) -> bytes:
+def _load(payload: Payload) -> "Session":
+    from modelrocket import runtime
+
+    if payload.weights is None:
+        return runtime.load(payload.model)
+    from modelrocket.convert.two_files import graph_beside
+
+    return runtime.load_mapped(graph_beside(payload.weights))
+
+
+def _checked(source: Source, attempt: Attempt) -> tuple[Payload, dict[str, int]]:
+    """The model, and the operator sets it imports."""
     import onnx
 
-    from modelrocket.convert.graph import tidied
+    from modelrocket.convert.graph import opsets, tidied
+    from modelrocket.convert.two_files import graph_beside, two_files
 
     try:
         model = tidied(attempt.export())
+        if attempt.folder is not None:
+            payload = two_files(model, beside=Path(attempt.folder.name))
+            attempt.folder.cleanup()
+            assert payload.weights is not None
+            onnx.checker.check_model(graph_beside(payload.weights))
+            return payload, opsets(model)
         onnx.checker.check_model(model)
-        return bytes(model.SerializeToString())
+        return Payload(bytes(model.SerializeToString())), opsets(model)
     except ConversionError:
         raise
     except Exception as error:  # exporters raise anything at all

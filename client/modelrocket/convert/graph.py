@@ -21,6 +21,11 @@ def tidied(model: ModelProto) -> ModelProto:
     return tidy
 
 
+def opsets(model: ModelProto) -> dict[str, int]:
+    """The version of each operator set that the model imports, by domain."""
+    return {opset.domain or "ai.onnx": opset.version for opset in model.opset_import}
+
+
 def with_names(model: ModelProto, *, inputs: Sequence[str], outputs: Sequence[str]) -> ModelProto:
     """The same model with its first inputs and outputs named so; further outputs are dropped.
 

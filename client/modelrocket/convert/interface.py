@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,10 +24,14 @@ PROBABILITIES = "probabilities"
 
 @dataclass(frozen=True)
 class Attempt:
-    """One way to export the model; `export` may raise anything."""
+    """One way to export the model; `export` may raise anything.
+
+    `folder`: where the weights are then, for a model too large for one file; gone when nobody holds it.
+    """
 
     exporter: str
     export: Callable[[], "ModelProto"]
+    folder: TemporaryDirectory[str] | None = None
 
 
 @dataclass(frozen=True)

@@ -8,28 +8,37 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto
 
-from modelrocket.convert.graph import tensors
+from modelrocket.convert import two_files
+from modelrocket.convert.graph import opsets, tensors
 from modelrocket.convert.interface import Declared, dtype_name
 from modelrocket.errors import ConversionError, UnsupportedModel
+from modelrocket.payload import Payload
 from modelrocket.tensors import TensorSpec
 
 
 @dataclass(frozen=True)
 class Content:
-    """Self-contained bytes, and who made them."""
+    """One file or two, who made them, and the operator sets they import."""
 
-    model: bytes
+    payload: Payload
     producer: dict[str, str]
+    opsets: dict[str, int]
 
 
 def read(model: object) -> Content:
-    """Bytes as they are; weights that lie beside a file are taken in. Raises `ConversionError`."""
+    """Bytes as they are; weights that lie beside a file are taken in, unless that is too much for one file.
+
+    Raises `ConversionError`.
+    """
     if isinstance(model, (str, os.PathLike)):
         return _read_file(Path(model))
     if isinstance(model, bytes):
-        return _content(_parsed(model, "The bytes given"), model)
+        parsed = _parsed(model, "The bytes given")
+        _refuse_external(parsed)
+        return _content(parsed, Payload(model))
     if isinstance(model, ModelProto):
-        return _content(model, _serialised(model))
+        _refuse_external(model)
+        return _content(model, _payload(model, None))
     raise UnsupportedModel(
         f"{type(model).__module__}.{type(model).__qualname__} is part of a model, not a model.",
         hint="Give an onnx.ModelProto, its bytes, or the path of an .onnx file.",
@@ -58,14 +67,21 @@ def _read_file(path: Path) -> Content:
         raise ConversionError(f"Cannot read {path}: {error.strerror}.") from error
     model = _parsed(content, str(path))
     if not _external(model):
-        return _content(model, content)
-    try:
-        onnx.load_external_data_for_model(model, str(path.parent))
-    except Exception as error:  # onnx raises several unrelated types for a missing or damaged file
-        raise ConversionError(
-            f"The weights that {path} keeps in other files cannot be read: {error}"
-        ) from error
-    return _content(model, _serialised(model))
+        return _content(model, Payload(content))
+    return _content(model, _payload(model, path.parent))
+
+
+def _payload(model: ModelProto, beside: Path | None) -> Payload:
+    if not two_files.fits_one_file(model, beside=beside):
+        return two_files.two_files(model, beside=beside)
+    if beside is not None:
+        try:
+            onnx.load_external_data_for_model(model, str(beside))
+        except Exception as error:  # onnx raises several unrelated types for a missing or damaged file
+            raise ConversionError(
+                f"The weights that the model keeps in other files cannot be read: {error}"
+            ) from error
+    return Payload(_serialised(model))
 
 
 def _parsed(content: bytes, what: str) -> ModelProto:
@@ -82,18 +98,21 @@ def _parsed(content: bytes, what: str) -> ModelProto:
     return model
 
 
-def _content(model: ModelProto, content: bytes) -> Content:
+def _content(model: ModelProto, payload: Payload) -> Content:
+    producer = {"exporter": f"{model.producer_name} {model.producer_version}".strip()}
+    return Content(payload, producer if producer["exporter"] else {}, opsets(model))
+
+
+def _refuse_external(model: ModelProto) -> None:
     if _external(model):
         raise ConversionError(
             "The model keeps weights in other files, which cannot be found from here.",
             hint="Give the path of the .onnx file; its weights are then taken from beside it.",
         )
-    producer = {"exporter": f"{model.producer_name} {model.producer_version}".strip()}
-    return Content(content, producer if producer["exporter"] else {})
 
 
 def _external(model: ModelProto) -> bool:
-    return any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors(model))
+    return any(map(two_files.external, tensors(model)))
 
 
 def _serialised(model: ModelProto) -> bytes:

@@ -7,14 +7,17 @@ The module is exported in eval mode and on the CPU, and is given back as it was.
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
 from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelrocket.convert import graph
+from modelrocket.convert import graph, two_files
 from modelrocket.convert.interface import INPUT, OPSET, OUTPUT, Attempt, Declared, Source
 from modelrocket.errors import ConversionError, UnsupportedModel
 from modelrocket.tensors import Array, TensorSpec, numpy_dtype
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 _EXAMPLE = 'modelrocket.upload(model, "name", np.float32, (None, 3, 224, 224))'
 _EXAMPLE_ROWS = 3
+_DYNAMO = "torch.onnx (dynamo)"
 _HINT = (
     "Sizes taken from the batch (view, reshape, loops over rows) and Python control flow on values do not "
     "export: write view(x.shape[0], …) or torch.where, or export to ONNX yourself and give the file."
@@ -43,21 +47,34 @@ def source(model: Any, declared: Declared) -> Source:
     inputs = Inputs(declared.spec(example=_EXAMPLE))
     return Source(
         framework=f"PyTorch {torch.__version__}",
-        attempts=(
-            Attempt("torch.onnx (dynamo)", lambda: _exported_by_dynamo(module, inputs)),
-            Attempt("torch.onnx (TorchScript)", lambda: _exported_by_torchscript(module, inputs)),
-        ),
+        attempts=_attempts(module, inputs),
         inputs=inputs,
         original=lambda rows: _answers(module, rows),
         hint=_HINT,
     )
 
 
+def _attempts(module: Any, inputs: Inputs) -> tuple[Attempt, ...]:
+    """For a module that is too large for one file only dynamo's: it writes the weights beside the graph."""
+    held = {tensor.data_ptr(): tensor.nbytes for tensor in (*module.parameters(), *module.buffers())}
+    if sum(held.values()) <= two_files.ONE_FILE_BYTES_MAX:
+        return (
+            Attempt(
+                _DYNAMO, lambda: _exported_by_dynamo(module, inputs, lambda program: program.model_proto)
+            ),
+            Attempt("torch.onnx (TorchScript)", lambda: _exported_by_torchscript(module, inputs)),
+        )
+    folder = TemporaryDirectory(prefix="modelrocket-", ignore_cleanup_errors=True)
+    path = Path(folder.name) / "exported.onnx"
+    export = partial(_exported_by_dynamo, module, inputs, lambda program: _saved(program, path))
+    return (Attempt(_DYNAMO, export, folder),)
+
+
 def _torch() -> Any:
     return import_module("torch")
 
 
-def _exported_by_dynamo(module: Any, inputs: Inputs) -> "ModelProto":
+def _exported_by_dynamo(module: Any, inputs: Inputs, proto_of: Callable[[Any], "ModelProto"]) -> "ModelProto":
     torch = _torch()
     names = list(_answers(module, inputs.rows(_EXAMPLE_ROWS)))
     free = {axis: torch.export.Dim.DYNAMIC for axis in _free_axes(inputs.spec)}
@@ -70,7 +87,15 @@ def _exported_by_dynamo(module: Any, inputs: Inputs) -> "ModelProto":
             opset_version=OPSET,
             verbose=False,
         )
-        return _named(program.model_proto, names)
+        return _named(proto_of(program), names)
+
+
+def _saved(program: Any, path: Path) -> "ModelProto":
+    """The graph alone; its weights are in the path's folder."""
+    import onnx
+
+    program.save(path, external_data=True)
+    return onnx.load(path, load_external_data=False)
 
 
 def _exported_by_torchscript(module: Any, inputs: Inputs) -> "ModelProto":

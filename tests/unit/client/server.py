@@ -45,7 +45,7 @@ class Server:
     """One account with at most one model."""
 
     parts: int = 1
-    stages: Iterable[str] = ("queued", "loading")
+    stages: Iterable[str] = ("queued", "optimising")
     failure: str | None = None
     superseded: bool = False
     troubles: list[Callable[[httpx.Request], httpx.Response | None]] = field(default_factory=list)
@@ -94,9 +94,9 @@ class Server:
 
     def _begin(self, request: httpx.Request) -> httpx.Response:
         body = json.loads(request.content)
-        assert set(body) <= {"name", "bytes", "sha256", "framework", "producer"}
+        assert set(body) <= {"name", "bytes", "sha256", "framework", "receipt", "activate"}
         assert re.fullmatch(r"[0-9a-f]{64}", body["sha256"])
-        assert all(isinstance(value, str) for value in body["producer"].values())
+        assert body["receipt"]["model_sha256"] == body["sha256"]
         if not re.fullmatch(r"[A-Za-z0-9 ._-]{1,100}", body["name"]):
             return refusal("invalid_request", 400, "name: 1 to 100 letters, digits, spaces, dots, dashes.")
         created = not self.versions
@@ -151,9 +151,9 @@ class Server:
                 version["stage"] = self.progress.pop(0)
             else:
                 version |= {"state": "failed" if self.failure else "ready", "stage": None}
-                version |= {"reason": self.failure, "activating": not self.failure}
+                version |= {"reason": self.failure, "activating": version["activate"] and not self.failure}
         elif version["state"] == "ready":
-            version |= {"activating": False, "active": not self.superseded}
+            version |= {"activating": False, "active": version["activate"] and not self.superseded}
         return httpx.Response(200, json=self._shown(version))
 
     def _shown(self, version: dict[str, Any]) -> dict[str, Any]:
@@ -166,7 +166,7 @@ class Server:
             "signature": None,
             "passport": None,
             "created_at": "2026-01-01T00:00:00+00:00",
-        } | version
+        } | {name: value for name, value in version.items() if name not in ("activate", "receipt")}
         if shown["state"] == "ready":
             session = runtime.load(self.model_bytes)
             shown["signature"] = {

@@ -147,13 +147,25 @@ def test_the_result_is_printed_whole_and_the_token_once(
     assert "doubling is live: version 1, new model" in shown
     assert all(text in shown for text in (MODEL_ID, str(token), f"POST {ENDPOINT}/inference"))
     assert "Uploading 0.1 kB\n" in shown
-    assert "Preparing: the host loads it" in shown
+    assert "Preparing: the host optimises it" in shown
 
     deploy(client, progress=True)
     shown = capsys.readouterr().out
     assert "doubling is live: version 2" in shown
     assert str(token) not in shown
     assert "the one from before keeps working" in shown
+
+
+def test_a_version_without_traffic_says_how_to_give_it_some(
+    client: Client, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deployment = deploy(client, progress=True, activate=False)
+    assert (deployment.active, server.versions[0]["activate"]) == (False, False)
+    shown = capsys.readouterr().out
+    assert "doubling is ready: version 1, new model" in shown
+    assert "modelrocket traffic doubling --version 1 --percent 10" in shown
+    assert "activate()" in repr(deployment)
+    assert "traffic" not in str(deploy(client))
 
 
 def test_on_a_terminal_the_bar_goes_when_the_bytes_are_sent() -> None:

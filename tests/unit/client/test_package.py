@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import entry_points
 
 import pytest
 
 import modelrocket
+from modelrocket.cli import main
 
 HEAVY = ("onnx", "onnxruntime", "sklearn", "skl2onnx", "torch", "rich", "pandas", "scipy")
 
@@ -20,6 +22,7 @@ HEAVY = ("onnx", "onnxruntime", "sklearn", "skl2onnx", "torch", "rich", "pandas"
         "import modelrocket; modelrocket.ModelRocketError",
         "from modelrocket.tensors import decode, encode",
         "import modelrocket.convert",
+        "import modelrocket.cli",
     ],
 )
 def test_importing_loads_no_framework(statement: str) -> None:
@@ -39,12 +42,18 @@ def test_the_codec_needs_numpy_alone() -> None:
 
 def test_the_bare_import_loads_not_even_numpy() -> None:
     assert _loaded("import modelrocket") & {"numpy", "httpx"} == set()
+    assert _loaded("import modelrocket.cli") & {"numpy", "httpx", "click"} == set()
 
 
 def test_every_public_name_is_there() -> None:
     assert all(getattr(modelrocket, name) is not None for name in modelrocket.__all__)
     assert set(modelrocket.__all__) <= set(dir(modelrocket))
     assert not hasattr(modelrocket, "anything_else")
+
+
+def test_the_script_is_the_command_line() -> None:
+    (script,) = entry_points(group="console_scripts", name="modelrocket")
+    assert script.load() is main
 
 
 def _loaded(statement: str) -> set[str]:

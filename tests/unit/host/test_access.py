@@ -21,7 +21,7 @@ from chalicelib.contract.errors import (
 )
 from chalicelib.contract.hotstate import CredentialView
 from chalicelib.contract.messages import ModelRecord, TokenKind, TokenRecord, VersionRecord
-from host_container.access import Access
+from host_container.access import Access, Found
 from tests.support.uploads import PASSPORT, SIGNATURE
 
 VERSION = VersionRecord("v1", "m1", "alice", 1, "00" * 32, 10, "models/v1", SIGNATURE, PASSPORT)
@@ -68,6 +68,21 @@ def play(scene: Scene, view: CredentialView | None = GOOD) -> None:
     asyncio.run(main())
 
 
+async def find(access: Access, sha256: str, model_id: str, *, caller: str) -> ModelRecord:
+    """What a caller is told; raises what it is refused with."""
+    told: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
+
+    def tell(found: Found) -> None:
+        if not told.done():
+            told.set_result(found)
+
+    access.find(sha256, model_id, tell, caller=caller)
+    found = await told
+    if isinstance(found, ModelRocketError):
+        raise found
+    return found
+
+
 async def settled(access: Access) -> None:
     while access._asking:
         await asyncio.sleep(0.001)
@@ -76,7 +91,7 @@ async def settled(access: Access) -> None:
 def test_a_permission_is_asked_for_once_and_then_known() -> None:
     async def scene(access: Access, stub: Stub) -> None:
         assert access.known("sha", "m1") is None
-        assert await access.find("sha", "m1", caller="c") == MODEL
+        assert await find(access, "sha", "m1", caller="c") == MODEL
         assert access.known("sha", "m1") == MODEL
         assert access.known("other", "m1") is None
         assert stub.asked == 1
@@ -87,7 +102,7 @@ def test_a_permission_is_asked_for_once_and_then_known() -> None:
 def test_however_many_wait_there_is_one_look_up() -> None:
     async def scene(access: Access, stub: Stub) -> None:
         stub.go.clear()
-        waiting = [asyncio.create_task(access.find("sha", "m1", caller="c")) for _ in range(50)]
+        waiting = [asyncio.create_task(find(access, "sha", "m1", caller="c")) for _ in range(50)]
         await asyncio.sleep(0.01)
         waiting[0].cancel()
         stub.go.set()
@@ -128,31 +143,31 @@ def test_refusals_are_told_and_not_remembered(
 ) -> None:
     async def scene(access: Access, stub: Stub) -> None:
         with pytest.raises(error) as raised:
-            await access.find("sha", "m1", caller="c")
+            await find(access, "sha", "m1", caller="c")
         assert type(raised.value) is error
         stub.view = GOOD
-        assert await access.find("sha", "m1", caller="c") == MODEL
+        assert await find(access, "sha", "m1", caller="c") == MODEL
 
     play(scene, view)
 
 
 def test_f73_a_revoked_token_is_refused_within_the_promise() -> None:
     async def scene(access: Access, stub: Stub) -> None:
-        await access.find("sha", "m1", caller="c")
+        await find(access, "sha", "m1", caller="c")
         stub.view = GONE
         stub.now += limits.TOKEN_CACHE_SECONDS - 0.01
         assert access.known("sha", "m1") == MODEL
         await settled(access)
         assert access.known("sha", "m1") is None
         with pytest.raises(Unauthenticated):
-            await access.find("sha", "m1", caller="c")
+            await find(access, "sha", "m1", caller="c")
 
     play(scene)
 
 
 def test_f73_what_was_not_asked_again_is_not_believed_after_the_promise() -> None:
     async def scene(access: Access, stub: Stub) -> None:
-        await access.find("sha", "m1", caller="c")
+        await find(access, "sha", "m1", caller="c")
         stub.now += limits.TOKEN_CACHE_SECONDS
         assert access.known("sha", "m1") is None
 
@@ -161,7 +176,7 @@ def test_f73_what_was_not_asked_again_is_not_believed_after_the_promise() -> Non
 
 def test_who_is_busy_never_waits_for_a_renewal() -> None:
     async def scene(access: Access, stub: Stub) -> None:
-        await access.find("sha", "m1", caller="c")
+        await find(access, "sha", "m1", caller="c")
         for _ in range(20):
             stub.now += limits.TOKEN_CACHE_SECONDS / 2
             assert access.known("sha", "m1") == MODEL
@@ -173,7 +188,7 @@ def test_who_is_busy_never_waits_for_a_renewal() -> None:
 
 def test_while_the_hot_state_is_away_what_is_known_serves_for_a_minute() -> None:
     async def scene(access: Access, stub: Stub) -> None:
-        await access.find("sha", "m1", caller="c")
+        await find(access, "sha", "m1", caller="c")
         stub.view = None
         began = stub.now
         while stub.now < began + limits.OUTAGE_CACHE_SECONDS - 2:
@@ -181,11 +196,11 @@ def test_while_the_hot_state_is_away_what_is_known_serves_for_a_minute() -> None
             assert access.known("sha", "m1") == MODEL
             await settled(access)
         with pytest.raises(DependencyFailed):
-            await access.find("unknown", "m1", caller="c")
+            await find(access, "unknown", "m1", caller="c")
         stub.now = began + limits.OUTAGE_CACHE_SECONDS
         assert access.known("sha", "m1") is None
         with pytest.raises(DependencyFailed):
-            await access.find("sha", "m1", caller="c")
+            await find(access, "sha", "m1", caller="c")
 
     play(scene)
 
@@ -195,7 +210,7 @@ def test_no_more_is_remembered_than_the_limit(monkeypatch: pytest.MonkeyPatch) -
 
     async def scene(access: Access, stub: Stub) -> None:
         for number in range(5):
-            await access.find(str(number), "m1", caller="c")
+            await find(access, str(number), "m1", caller="c")
         assert [access.known(str(number), "m1") for number in range(5)] == [None, None, *[MODEL] * 3]
 
     play(scene)
@@ -206,10 +221,10 @@ def test_no_more_is_asked_at_once_than_the_limit(monkeypatch: pytest.MonkeyPatch
 
     async def scene(access: Access, stub: Stub) -> None:
         stub.go.clear()
-        waiting = [asyncio.create_task(access.find(str(number), "m1", caller="c")) for number in range(3)]
+        waiting = [asyncio.create_task(find(access, str(number), "m1", caller="c")) for number in range(3)]
         await asyncio.sleep(0.01)
         with pytest.raises(Overloaded):
-            await access.find("one more", "m1", caller="c")
+            await find(access, "one more", "m1", caller="c")
         stub.go.set()
         assert await asyncio.gather(*waiting) == [MODEL] * 3
 
@@ -222,11 +237,11 @@ def test_one_callers_unknown_tokens_leave_room_for_others(monkeypatch: pytest.Mo
     async def scene(access: Access, stub: Stub) -> None:
         for _ in range(2):  # what is over is not counted any more
             stub.go.clear()
-            waiting = [asyncio.create_task(access.find(f"bad {one}", "m1", caller="c")) for one in range(3)]
+            waiting = [asyncio.create_task(find(access, f"bad {one}", "m1", caller="c")) for one in range(3)]
             await asyncio.sleep(0.01)
             with pytest.raises(Overloaded):
-                await access.find("one more", "m1", caller="c")
-            other = asyncio.create_task(access.find("good", "m1", caller="d"))
+                await find(access, "one more", "m1", caller="c")
+            other = asyncio.create_task(find(access, "good", "m1", caller="d"))
             stub.go.set()
             assert await other == MODEL
             await asyncio.gather(*waiting)
@@ -237,9 +252,9 @@ def test_one_callers_unknown_tokens_leave_room_for_others(monkeypatch: pytest.Mo
 def test_what_is_wanted_meanwhile_is_one_question() -> None:
     async def scene(access: Access, stub: Stub) -> None:
         stub.go.clear()
-        waiting = [asyncio.create_task(access.find(str(one), "m1", caller=str(one))) for one in range(50)]
+        waiting = [asyncio.create_task(find(access, str(one), "m1", caller=str(one))) for one in range(50)]
         await asyncio.sleep(0.01)
-        waiting += [asyncio.create_task(access.find(f"x{one}", "m1", caller="c")) for one in range(50)]
+        waiting += [asyncio.create_task(find(access, f"x{one}", "m1", caller="c")) for one in range(50)]
         await asyncio.sleep(0.01)
         stub.go.set()
         assert await asyncio.gather(*waiting) == [MODEL] * 100
@@ -252,8 +267,8 @@ def test_a_defect_does_not_keep_a_token_from_being_asked_for_again() -> None:
     async def scene(access: Access, stub: Stub) -> None:
         stub.view, good = "no view", stub.view  # type: ignore[assignment]
         with pytest.raises(DependencyFailed):
-            await access.find("sha", "m1", caller="c")
+            await find(access, "sha", "m1", caller="c")
         stub.view = good
-        assert await access.find("sha", "m1", caller="c") == MODEL
+        assert await find(access, "sha", "m1", caller="c") == MODEL
 
     play(scene)

@@ -12,10 +12,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 
-from chalicelib.contract.errors import DependencyFailed, NoCapacity
-from chalicelib.contract.messages import PrepareJob
+from chalicelib.contract.errors import DependencyFailed, NoCapacity, NotFound
+from chalicelib.contract.messages import PrepareJob, WeightsFile
 from host_container import prepared
 from host_container.artifacts import ArtifactCorrupt, ArtifactMissing, Artifacts, connect
 from host_container.prepared import Built
@@ -263,3 +264,89 @@ def test_ids_cannot_leave_the_folder(tmp_path: Path, name: str) -> None:
     artifacts = steady(tmp_path, "http://127.0.0.1:1")
     with pytest.raises(ArtifactMissing), artifacts.held(job(name)):
         pass
+
+
+def test_what_was_deleted_goes_with_its_forms_when_nobody_uses_it_and_is_not_fetched_again(
+    tmp_path: Path,
+) -> None:
+    with store(Script()) as url:
+        artifacts = opened(tmp_path, url)
+        with artifacts.held(job()), artifacts.held(job("v2")):
+            kept_form(artifacts, 5000)
+            assert artifacts.drop({"v1"}) == {"v1"}
+        assert artifacts.drop({"v1"}) == frozenset()
+        assert [path.split("/")[-2] for path in files(tmp_path)] == ["v2"]
+        assert artifacts.bytes_used == len(CONTENT)
+        with pytest.raises(NotFound), artifacts.held(job()):
+            pass
+        with pytest.raises(NotFound):
+            kept_form(artifacts, 5000)
+
+
+def test_what_an_earlier_process_left_of_a_deleted_version_goes_too(tmp_path: Path) -> None:
+    with store(Script()) as url:
+        earlier = opened(tmp_path, url)
+        with earlier.held(job()):
+            kept_form(earlier, 5000)
+    artifacts = opened(tmp_path, "http://127.0.0.1:1")
+    assert artifacts.bytes_used
+    assert (artifacts.drop({"v1"}), files(tmp_path), artifacts.bytes_used) == (frozenset(), [], 0)
+
+
+def pair(version: str = "v1") -> PrepareJob:
+    """A graph with a file of weights beside it; the store here has the same bytes for both."""
+    weights = WeightsFile(hashlib.sha256(CONTENT).hexdigest(), len(CONTENT), f"models/{version}.weights")
+    return msgspec.structs.replace(job(version), weights=weights)
+
+
+def test_a_graph_and_its_weights_are_one_thing_on_disk(tmp_path: Path) -> None:
+    script = Script()
+    with store(script) as url:
+        artifacts = steady(tmp_path, url)
+        for _ in range(2):
+            with artifacts.held_to_load(pair()) as kept:
+                assert [path.name for path in kept.paths] == ["model.onnx", "weights.bin"]
+                assert [path.read_bytes() for path in kept.paths] == [CONTENT, CONTENT]
+                assert len(list(kept.paths[0].parent.iterdir())) == 2
+    assert (script.asked, artifacts.bytes_used) == (2, 2 * len(CONTENT))
+    again = steady(tmp_path, "http://127.0.0.1:1")
+    assert again.bytes_used == 2 * len(CONTENT)
+    with again.held(pair()) as path:
+        assert path.read_bytes() == CONTENT
+    assert (again.drop({"v1"}), files(tmp_path), again.bytes_used) == (frozenset(), [], 0)
+
+
+@pytest.mark.parametrize(
+    ("answers", "error"),
+    [
+        pytest.param(["ok", "flipped"], ArtifactCorrupt, id="corrupt weights"),
+        pytest.param(["flipped"], ArtifactCorrupt, id="a corrupt graph"),
+        pytest.param(["ok", "short"], ArtifactCorrupt, id="truncated weights"),
+        pytest.param(["ok", "404"], ArtifactMissing, id="missing weights"),
+    ],
+)
+def test_of_two_files_neither_is_kept_without_the_other(
+    tmp_path: Path, answers: list[str], error: type[Exception]
+) -> None:
+    with store(Script(answers)) as url:
+        artifacts = steady(tmp_path, url)
+        with pytest.raises(error), artifacts.held(pair()):
+            pass
+    assert (files(tmp_path), artifacts.bytes_used) == ([], 0)
+
+
+def test_weights_that_changed_at_rest_are_fetched_again(tmp_path: Path) -> None:
+    script = Script()
+    with store(script) as url:
+        with steady(tmp_path, url).held(pair()) as path:
+            path.with_name("weights.bin").write_bytes(b"M" + CONTENT[1:])
+        with steady(tmp_path, url).held(pair()) as path:
+            assert path.with_name("weights.bin").read_bytes() == CONTENT
+    assert script.asked == 4
+
+
+def test_two_files_need_room_for_both(tmp_path: Path) -> None:
+    with store(Script()) as url:
+        artifacts = opened(tmp_path, url, bytes_max=2 * len(CONTENT) - 1)
+        with pytest.raises(NoCapacity), artifacts.held(pair()):
+            pass

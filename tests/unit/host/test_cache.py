@@ -202,3 +202,24 @@ class CacheMachine(RuleBasedStateMachine):
 
 
 TestCache = CacheMachine.TestCase
+
+
+def test_what_is_wanted_goes_last_and_makes_no_room_for_what_else_is() -> None:
+    cache = filled(20, item("wanted", cost=1), item("other", cost=9))
+    cache.wanted = frozenset({"wanted", "new"})
+    assert cache.room_beside_wanted(item("new"), now=LATER)
+    assert not cache.room_beside_wanted(item("new", 11), now=LATER)
+    cache.keep("other")
+    assert not cache.room_beside_wanted(item("new"), now=LATER), "it is in use"
+    cache.unpin("other")
+    assert cache.reserve(item("new"), now=LATER) == ("other",)
+    cache.commit("new", now=LATER)
+    assert cache.reserve(item("last"), now=2 * LATER) == ("wanted",), "rather than nothing"
+
+
+def test_idle_is_what_nobody_holds_or_has_asked_for_lately() -> None:
+    cache = filled(20, item("a"))
+    assert not cache.idle("a", seconds=10, now=9)
+    assert cache.idle("a", seconds=10, now=10)
+    cache.keep("a")
+    assert not cache.idle("a", seconds=10, now=10)

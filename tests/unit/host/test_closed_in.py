@@ -1,4 +1,4 @@
-"""The processes that examine and build are closed in: tried out from inside them."""
+"""The processes that examine, build and measure are closed in: tried out from inside them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from host_container.examination import ExaminationLimits
 from host_container.orders import NOT_CLOSED_IN
 from tests.support import onnx_models
 from tests.support.enclosure_probes import DENIED, World
-from tests.support.examined import Probing, building, examining
+from tests.support.examined import Probing, building, examining, measuring
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or bool(sandbox.missing_protections()), reason="Landlock and seccomp are missing"
@@ -43,6 +43,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     return building(model / "model.onnx", folder, probing(folder, sibling=model / "weights"))
 
 
+@pytest.fixture(scope="module")
+def measurer(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    folder = lay_out(tmp_path_factory.mktemp("measured"))
+    (folder / "beside").write_bytes(b"its own")
+    return measuring(folder / "model.onnx", folder / "beside", probing(folder, sibling=folder / "weights"))
+
+
 def lay_out(folder: Path) -> Path:
     """What the probes try their hands at."""
     folder.mkdir(exist_ok=True)
@@ -63,6 +70,11 @@ def test_a_process_that_examines_can_do_nothing_else(examiner: Mapping[str, str]
     assert examiner[name] in OTHER_REFUSALS.get(name, REFUSALS)
 
 
+@pytest.mark.parametrize("name", DENIED)
+def test_a_process_that_measures_can_do_nothing_else(measurer: Mapping[str, str], name: str) -> None:
+    assert measurer[name] in OTHER_REFUSALS.get(name, REFUSALS)
+
+
 @pytest.mark.parametrize("name", sorted(DENIED.keys() - OWN_FOLDER))
 def test_a_process_that_builds_can_do_nothing_else(built: Mapping[str, str], name: str) -> None:
     assert built[name] in OTHER_REFUSALS.get(name, REFUSALS)
@@ -73,8 +85,10 @@ def test_a_process_that_builds_writes_in_its_folder(built: Mapping[str, str], na
     assert built[name] == "ok"
 
 
-def test_neither_sees_the_environment(examiner: Mapping[str, str], built: Mapping[str, str]) -> None:
-    assert (examiner["see_environment"], built["see_environment"]) == ("ORT_DISABLE_TELEMETRY",) * 2
+def test_none_sees_the_environment(
+    examiner: Mapping[str, str], built: Mapping[str, str], measurer: Mapping[str, str]
+) -> None:
+    assert {one["see_environment"] for one in (examiner, built, measurer)} == {"ORT_DISABLE_TELEMETRY"}
 
 
 def test_where_it_cannot_be_closed_in_nothing_is_examined(tmp_path: Path) -> None:

@@ -18,20 +18,20 @@ from onnx import TensorProto, helper
 from chalicelib.contract import limits
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.findings import Findings, Refusal
-from chalicelib.contract.messages import PrepareStage, TensorSignature
+from chalicelib.contract.messages import TensorSignature
 from host_container.events import EventLog
 from host_container.examination import ExaminationLimits, ExaminationLost, run_examination
-from host_container.orders import Report
+from host_container.orders import Doing, Report
 from tests.support import onnx_models
 from tests.support.onnx_models import data, identity, model, value, weight
 from tests.support.processes import descendants
 
 QUICK: Final = ExaminationLimits(seconds_max=60, cpu_seconds_max=4, memory_bytes_max=4 * 2**30)
-Entered = Callable[[PrepareStage], None]
+Begins = Callable[[Doing], None]
 
 
 def examined(
-    folder: Path, content: bytes, *, bounds: ExaminationLimits = QUICK, entered: Entered | None = None
+    folder: Path, content: bytes, *, bounds: ExaminationLimits = QUICK, begins: Begins | None = None
 ) -> Report:
     path = folder / "model.onnx"
     path.write_bytes(content)
@@ -39,7 +39,7 @@ def examined(
     events = EventLog(nowhere, clock=lambda: 0)
     try:
         return asyncio.run(
-            run_examination(path, bounds, entered=entered or (lambda stage: None), events=events)
+            run_examination(path, bounds, begins=begins or (lambda doing: None), events=events)
         )
     finally:
         os.close(nowhere)
@@ -58,20 +58,19 @@ def _command(pid: int) -> bytes:
 
 def reason(report: Report) -> str:
     assert report.reason is not None and report.refusal is not None
-    assert (report.signature, report.passport, report.findings) == (None, None, None)
+    assert (report.signature, report.findings) == (None, None)
     return report.reason
 
 
-def test_a_good_file_is_measured_stage_by_stage(tmp_path: Path) -> None:
-    stages: list[PrepareStage] = []
+def test_a_good_file_is_examined_step_by_step(tmp_path: Path) -> None:
+    doings: list[Doing] = []
     content = onnx_models.marked(3, padding_bytes=8 * limits.MIB)
-    report = examined(tmp_path, content, entered=stages.append)
-    assert stages == [PrepareStage.VALIDATING, PrepareStage.LOADING, PrepareStage.MEASURING]
-    assert report.signature is not None and report.passport is not None
+    report = examined(tmp_path, content, begins=doings.append)
+    assert doings == [Doing.READING, Doing.LOADING, Doing.RUNNING]
+    assert report.signature is not None
     assert report.signature.inputs == (TensorSignature("x", "float32", (None, 1)),)
     assert report.signature.outputs == (TensorSignature("y", "float32", (None, 2)),)
-    assert report.passport.memory_bytes >= len(content)
-    assert report.passport.load_ms > 0 and report.passport.run_ms > 0
+    assert report.load_seconds > 0
     assert report.findings is not None
     assert report.findings == Findings(
         bytes=len(content),
@@ -97,7 +96,7 @@ def test_operators_inside_others_are_found_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "string", "bool"])
 def test_inputs_of_unusual_dtypes_are_generated_too(tmp_path: Path, dtype: str) -> None:
-    assert examined(tmp_path, identity(dtype, (None, 2))).passport is not None
+    assert examined(tmp_path, identity(dtype, (None, 2))).signature is not None
 
 
 def test_free_sizes_that_may_not_be_one_are_found(tmp_path: Path) -> None:
@@ -105,11 +104,11 @@ def test_free_sizes_that_may_not_be_one_are_found(tmp_path: Path) -> None:
     node = helper.make_node("Conv", ["x", "w"], ["y"])
     shapes = [value("x", ["n", 1, "h", "w"]), value("y", ["n", 1, None, None])]
     content = data(model([node], shapes[:1], shapes[1:], [weight("w", [[[[0.0] * 5] * 5]])]))
-    assert examined(tmp_path, content).passport is not None
+    assert examined(tmp_path, content).signature is not None
 
 
 def test_inputs_that_share_a_symbol_get_the_same_size(tmp_path: Path) -> None:
-    assert examined(tmp_path, onnx_models.two_inputs()).passport is not None
+    assert examined(tmp_path, onnx_models.two_inputs()).signature is not None
 
 
 def with_opset(version: int, domain: str = "") -> bytes:
@@ -206,22 +205,22 @@ def test_a_process_that_takes_too_long_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_process_killed_from_outside_is_no_verdict_on_the_model(tmp_path: Path) -> None:
-    def kill(stage: PrepareStage) -> None:
-        if stage is PrepareStage.MEASURING:
+    def kill(doing: Doing) -> None:
+        if doing is Doing.RUNNING:
             for pid in examining():
                 os.kill(pid, signal.SIGKILL)
 
     with pytest.raises(ExaminationLost, match="generated input"):
-        examined(tmp_path, onnx_models.endless(), entered=kill)
+        examined(tmp_path, onnx_models.endless(), begins=kill)
 
 
 def test_a_crash_is_the_models(tmp_path: Path) -> None:
-    def crash(stage: PrepareStage) -> None:
-        if stage is PrepareStage.MEASURING:
+    def crash(doing: Doing) -> None:
+        if doing is Doing.RUNNING:
             for pid in examining():
                 os.kill(pid, signal.SIGSEGV)
 
-    report = examined(tmp_path, onnx_models.endless(), entered=crash)
+    report = examined(tmp_path, onnx_models.endless(), begins=crash)
     assert reason(report) == "It crashed the process (SIGSEGV) while running it on a generated input."
     assert report.refusal is Refusal.CRASH
 
@@ -234,7 +233,7 @@ def test_a_host_that_cannot_close_the_process_in_blames_no_model(tmp_path: Path)
         with pytest.raises(Unavailable, match="cannot close in"):
             asyncio.run(
                 run_examination(
-                    path, QUICK, entered=lambda stage: None, events=EventLog(nowhere, clock=lambda: 0)
+                    path, QUICK, begins=lambda doing: None, events=EventLog(nowhere, clock=lambda: 0)
                 )
             )
     finally:
@@ -245,12 +244,12 @@ def test_the_process_sees_none_of_our_environment(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     seen: list[bytes] = []
 
-    def look(stage: PrepareStage) -> None:
+    def look(doing: Doing) -> None:
         for pid in examining():
             with contextlib.suppress(OSError):  # it has ended already
                 seen.append(Path(f"/proc/{pid}/environ").read_bytes())
 
-    examined(tmp_path, identity("float32"), entered=look)
+    examined(tmp_path, identity("float32"), begins=look)
     if not any(seen):
         pytest.skip("this user may not read another process's environment")
     assert not any(b"AWS_" in environ or b"MODELROCKET_" in environ for environ in seen)

@@ -138,7 +138,7 @@ async def examine(folder: Path, content: bytes) -> Seen:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     events = EventLog(nowhere, clock=lambda: 0)
     try:
-        report = await run_examination(path, TIGHT, entered=lambda stage: None, events=events)
+        report = await run_examination(path, TIGHT, begins=lambda doing: None, events=events)
     finally:
         os.close(nowhere)
     left = {one.name: one.read_bytes() for one in folder.iterdir()}
@@ -157,7 +157,7 @@ def test_a_file_that_shows_what_it_is_when_it_runs_is_contained(
     report = examined[hostile.name].report
     assert report.refusal in hostile.becomes
     assert_tells_its_owner(report.reason)
-    assert (report.signature, report.passport, report.findings) == (None, None, None)
+    assert (report.signature, report.findings) == (None, None)
 
 
 def test_what_chance_made_is_refused_or_runs(examined: Mapping[str, Seen]) -> None:
@@ -167,7 +167,7 @@ def test_what_chance_made_is_refused_or_runs(examined: Mapping[str, Seen]) -> No
             assert_tells_its_owner(report.reason)
             assert report.refusal is not Refusal.UNEXPLAINED, name
         else:
-            assert report.passport is not None and report.findings is not None
+            assert report.signature is not None and report.findings is not None
 
 
 def test_nothing_was_written_and_no_process_is_left(examined: Mapping[str, Seen]) -> None:

@@ -211,13 +211,14 @@ def test_a_closed_host_sends_callers_elsewhere(tmp_path: Path) -> None:
     play(tmp_path, scene, onnx_models.marked(7))
 
 
-def test_prefetching_takes_free_memory_only(tmp_path: Path) -> None:
+def test_what_is_assigned_is_not_evicted_for_what_else_is(tmp_path: Path) -> None:
     models = [onnx_models.marked(mark, padding_bytes=limits.MIB) for mark in range(4)]
 
     async def scene(door: Door) -> None:
         replicas = door.host.router.replicas
         await warm(door, door.records[0])
-        await replicas.prefetch(record.version_id for record in door.records)
+        replicas.assigned(record.version_id for record in door.records)
+        await replicas.prefetch()
         assert replicas.ready == 2
         assert door.events("evicted") == []
 

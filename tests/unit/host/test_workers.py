@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from chalicelib.contract import limits
-from chalicelib.contract.messages import Passport, VersionRecord
+from chalicelib.contract.messages import Certificate, Passport, VersionRecord
 from host_container.handle import Loaded
 from tests.support import onnx_models
 from tests.support.door import Door, open_door, read_reply, warm
@@ -22,7 +23,7 @@ from tests.support.processes import descendants
 from tests.support.waiting import DEADLINE_SECONDS, eventually
 
 Scene = Callable[[Door], Awaitable[None]]
-LIGHT = Passport(load_ms=0.001, run_ms=0.01, memory_bytes=1_000)
+LIGHT = Passport(load_ms=0.001, run_ms=0.01, memory_bytes=1_000, batch_size_best=64, batch_gain=2.0)
 HEAVY = Passport(load_ms=0.001, run_ms=5, memory_bytes=1_000)
 
 
@@ -302,3 +303,29 @@ def test_f69_a_tenant_that_floods_is_shed_and_another_is_served(
         assert set(statuses) == {(200, None), (503, "overloaded")}
 
     play(tmp_path, scene, onnx_models.slow(200_000), onnx_models.marked(7), tenants=["me", "neighbour"])
+
+
+@pytest.mark.parametrize(
+    ("gain", "certificate", "expected"),
+    [
+        pytest.param(2.0, Certificate(True, "shown"), (16, "shown"), id="proved, and pays"),
+        pytest.param(1.1, Certificate(True, "shown"), (1, "would not pay"), id="does not pay"),
+        pytest.param(2.0, Certificate(False, "row 2 differs"), (1, "row 2 differs"), id="refuted"),
+        pytest.param(2.0, None, (1, "no certificate"), id="never tried"),
+    ],
+)
+def test_rows_share_runs_only_where_that_was_proved_and_measured(
+    tmp_path: Path, gain: float, certificate: Certificate | None, expected: tuple[int, str]
+) -> None:
+    """What was found when the version was prepared is all that a host goes by."""
+
+    async def scene(door: Door) -> None:
+        (record,) = door.records
+        told = msgspec.structs.replace(record, certificate=certificate)
+        await warm(door, told)
+        report = loaded(door, told).report
+        assert report.batch_size_max == expected[0]
+        assert expected[1] in report.batching
+
+    passport = msgspec.structs.replace(LIGHT, batch_size_best=16, batch_gain=gain)
+    play(tmp_path, scene, onnx_models.marked(7), passport=passport)
