@@ -120,12 +120,12 @@ Each sends a whole request and resets its connection; then callers come one afte
     "passports": _Section(
         "What a passport says, and what a host sees",
         """\
-Each model is prepared as any upload, by a host that then loads it into a fresh worker. *Load ms* is
-processor time, in the process that measured and in the worker; *wall ms* is what the worker's load took
-beside whatever else ran. *Own MB* is what the process grew by that no file backs, with freed memory given
-back. Memory comes in pages of 4 KB, and small models
-fit into pages that are there already: *beyond 64 KiB* counts what differs by more. *Certificate*: whether
-rows of different callers may share a run. Aimed at: load time within 25 %, memory within 10 %.
+Each model is prepared as any upload, by a host that then loads it into a fresh worker, and twice more after
+restarts. *Load ms* is processor time, in the process that measured and in the workers (the median); *wall
+ms* is what a worker's load took beside whatever else ran. *Own MB* is what the process grew by that no file
+backs, with freed memory given back. Memory comes in pages of 4 KB, and small models fit into pages that
+are there already: *beyond 64 KiB* counts what differs by more. *Certificate*: whether rows of different
+callers may share a run. Aimed at: load time within 25 %, memory within 10 %.
 """,
     ),
     "soak": _Section(

@@ -256,7 +256,7 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
             bytes=self.bytes,
             object_key=self.object_key,
             signature=self.signature,
-            passport=self.passport,
+            passport=msgspec.structs.replace(self.passport, batches=()),  # read with every request
             certificate=self.certificate,
             weights=self.weights,
         )

@@ -18,7 +18,6 @@ from typing import Final
 import ml_dtypes  # noqa: F401 - what is needed must be there before the process is closed in
 import msgspec
 
-from chalicelib.contract import limits
 from chalicelib.contract.errors import InferenceFailed, InvalidModel
 from chalicelib.contract.findings import Refusal
 from chalicelib.contract.messages import Signature, TensorSignature
@@ -27,6 +26,7 @@ from host_container.confined import Lines, close_in, private_output, says_out_of
 from host_container.firewall import Refused
 from host_container.generated import FirstRun, first_run, takes_rows, zeros
 from host_container.orders import Began, Doing, Order, Report, out_of_memory
+from host_container.prepared import uploaded
 from host_container.session import Session, load, warm_up
 from modelrocket.tensors import Array
 
@@ -52,11 +52,11 @@ def examine(path: Path, *, begins: Callable[[Doing], None]) -> Report:
 def _load(path: Path) -> tuple[Session, float]:
     started = time.perf_counter()
     session = load(path)
-    seconds = time.perf_counter() - started
-    if seconds > limits.LOAD_SECONDS_MAX:
+    seconds, seconds_max = time.perf_counter() - started, uploaded(path).load_seconds_max
+    if seconds > seconds_max:
         raise Refused(
             Refusal.SLOW_TO_LOAD,
-            f"It takes {seconds:.0f} s to load; {limits.LOAD_SECONDS_MAX:.0f} s are allowed. "
+            f"It takes {seconds:.0f} s to load; {seconds_max:.0f} s are allowed. "
             "Simplify the model before uploading it (constant folding, for example).",
         )
     return session, seconds

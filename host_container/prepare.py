@@ -146,12 +146,15 @@ class Preparer:
         except (Unavailable, OSError) as error:
             self._events.write("prepare_retry", version=job.version_id, message=str(error))
             return self._handed_back(job)
+        except InvalidModel as error:  # its processes ended, or the hosts themselves
+            return self._failed(job, error.message, self._preparation(Report(refusal=Refusal.CRASH)))
         except ModelRocketError as error:
             return self._failed(job, error.message)
 
     async def _prepared(self, job: PrepareJob) -> PrepareResult:
         if job.bytes_in_all > self._bench.bytes_max:
-            return self._failed(job, self._too_large(job.bytes_in_all))
+            found = self._preparation(Report(refusal=Refusal.MEMORY))
+            return self._failed(job, self._too_large(job.bytes_in_all), found)
         report = await self._examined(job)
         found = self._preparation(report)
         if report.signature is None:

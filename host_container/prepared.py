@@ -21,6 +21,7 @@ from typing import Final
 
 import msgspec
 
+from chalicelib.contract import limits
 from chalicelib.contract.messages import WEIGHTS_LOCATION
 from host_container.providers import Provider
 
@@ -99,6 +100,11 @@ class ModelFiles:
     def bytes_apart(self) -> int:
         """Of the weights that are not in the graph."""
         return sum(path.stat().st_size for path in self.paths[1:])
+
+    @property
+    def load_seconds_max(self) -> float:
+        """How long it may take to load."""
+        return limits.LOAD_SECONDS_MAX + self.bytes_apart / limits.LOAD_BYTES_PER_SECOND_MIN
 
 
 def uploaded(graph: Path) -> ModelFiles:

@@ -139,18 +139,19 @@ class Workers:
 
     async def _ordered(self, kind: Kind, loading: Loading) -> LoadReport:
         handle, slot = loading.worker, loading.slot
+        seconds_max = loading.files.load_seconds_max
         if handle.gone:
             raise DependencyFailed("The worker ended before it could load the model. Try again.")
         try:
             with _linked(loading.files.paths, handle.folder / str(slot)) as name:
                 order = msgspec.json.encode(LoadOrder(loading.record, name, loading.files.built))
-                deadline = self._clock() + limits.LOAD_SECONDS_MAX
+                deadline = self._clock() + seconds_max
                 handle.load(kind, order, loading, deadline=deadline)
-                async with asyncio.timeout(limits.LOAD_SECONDS_MAX + _LOAD_GRACE_SECONDS):
+                async with asyncio.timeout(seconds_max + _LOAD_GRACE_SECONDS):
                     return await loading.report
         except TimeoutError:
             handle.kill()
-            raise InvalidModel(f"Loading took more than {limits.LOAD_SECONDS_MAX:.0f} s.") from None
+            raise InvalidModel(f"Loading took more than {seconds_max:.0f} s.") from None
 
     def unload(self, loaded: Loaded) -> None:
         if loaded.worker.loaded.pop(loaded.slot, None) is not None and not loaded.worker.gone:

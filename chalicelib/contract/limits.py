@@ -125,6 +125,8 @@ HEARTBEAT_SECONDS: Final = 2.0
 HOST_SUSPECT_SECONDS: Final = 5.0
 HOST_DEAD_SECONDS: Final = 15.0
 LOAD_SECONDS_MAX: Final = 30.0
+LOAD_BYTES_PER_SECOND_MIN: Final = 200e6
+"""Weights beside a graph have so much more time to load."""
 LOAD_SLOTS: Final = 2
 COLD_WAIT_SECONDS_MAX: Final = 20.0
 HOST_QUEUE_MAX: Final = 1_024

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from shlex import quote
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import httpx
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from modelrocket import config, display, tensors
 from modelrocket.account import Account
 from modelrocket.api import Api, Budget, Call, Clock
-from modelrocket.errors import ConfigurationError, PreparationFailed, Timeout
+from modelrocket.errors import ConfigurationError, ConversionError, PreparationFailed, Timeout
 from modelrocket.models import ACTIVATE_SECONDS, Model, all_models, find_model
 from modelrocket.receipt import receipt
 from modelrocket.rollout import Traffic
@@ -138,6 +138,8 @@ class Client:
         input_shape: tuple[int | None, ...] | None = None,
         *,
         activate: bool = True,
+        quantize: Literal["int8"] | None = None,
+        accept_loss: bool = False,
         wait_seconds: float = WAIT_SECONDS,
         progress: bool = True,
     ) -> Deployment:
@@ -147,11 +149,14 @@ class Client:
         `input_type` and `input_shape` describe a batch, e.g. `np.float32, (None, 64)`; an ONNX model knows
         its own. The same name again deploys a new version of the same model: address and tokens stay.
         With `activate=False` it becomes ready but takes no traffic; what comes back says how to give it some.
+        `quantize="int8"` uploads it with int8 weights and shows what that costs and brings, measured here; a
+        loss beyond the limits is refused unless `accept_loss=True`. Such a model is not batched: one scale is
+        found for all rows of a run, so callers' rows would round each other.
         `wait_seconds` bounds all that follows conversion, with a second more for every megabyte to send; an
         upload that broke off goes on where it was when it is called again. `progress=False` prints nothing.
 
-        Raises `ConversionError`, `ApiError`, `UploadFailed`, `PreparationFailed`, `Timeout`,
-        `ConnectionFailed` or `ConfigurationError`.
+        Raises `ConversionError` (`QuantisationLoss`), `ApiError`, `UploadFailed`, `PreparationFailed`,
+        `Timeout`, `ConnectionFailed` or `ConfigurationError`.
         """
         from modelrocket.convert import convert
 
@@ -159,6 +164,8 @@ class Client:
         with display.shown_display() if progress else display.silent_display() as shown:
             shown.step("Converting the model and comparing it with the original")
             converted = convert(model, input_type, input_shape)
+            if quantize is not None:
+                converted = _quantised(converted, quantize, shown, accept_loss=accept_loss)
             announced = _announcement(converted, model_name, activate=activate)
             deployment, created = self._deploy(converted, announced, shown, wait_seconds)
             shown.result(_result(deployment, converted, created=created))
@@ -253,6 +260,8 @@ def upload(  # noqa: PLR0913 - the one line's own options
     input_shape: tuple[int | None, ...] | None = None,
     *,
     activate: bool = True,
+    quantize: Literal["int8"] | None = None,
+    accept_loss: bool = False,
     wait_seconds: float = WAIT_SECONDS,
     progress: bool = True,
 ) -> Deployment:
@@ -263,9 +272,20 @@ def upload(  # noqa: PLR0913 - the one line's own options
         input_type,
         input_shape,
         activate=activate,
+        quantize=quantize,
+        accept_loss=accept_loss,
         wait_seconds=wait_seconds,
         progress=progress,
     )
+
+
+def _quantised(converted: Converted, method: str, shown: display.Display, *, accept_loss: bool) -> Converted:
+    from modelrocket.quantisation import quantised
+
+    if method != "int8":
+        raise ConversionError(f"quantize={method!r} is not known.", hint='Only quantize="int8" is.')
+    shown.step("Quantising the model and measuring what that costs and brings")
+    return quantised(converted, accept_loss=accept_loss, show=shown.quantisation)
 
 
 def _announcement(converted: Converted, name: str, *, activate: bool) -> dict[str, Any]:
@@ -282,7 +302,9 @@ def _announcement(converted: Converted, name: str, *, activate: bool) -> dict[st
 def _result(deployment: Deployment, converted: Converted, *, created: bool) -> display.Shown:
     agreement = converted.agreement
     checked = "onnxruntime loads and runs it"
-    if agreement is not None:
+    if converted.quantisation is not None:
+        checked = "int8, measured as shown above"
+    elif agreement is not None:
         checked = (
             f"answers like the original on {agreement.rows} generated rows "
             f"(largest difference {agreement.difference:.1e})"

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
+    from rich.table import Table
+
+    from modelrocket.quantisation import OutputLoss, Quantisation
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,9 @@ class Display:
     def bytes_sent(self, done: int, *, total: int) -> None:
         """So much of the model has been sent."""
 
+    def quantisation(self, found: Quantisation) -> None:
+        """What int8 weights cost and bring, before it is judged."""
+
     def result(self, shown: Shown) -> None:
         """The model is deployed."""
 
@@ -52,6 +58,9 @@ class PlainDisplay(Display):
         if text != self._last:
             self._console.print(text, soft_wrap=True, markup=False)
         self._last = text
+
+    def quantisation(self, found: Quantisation) -> None:
+        self._console.print(quantisation_table(found))
 
     def result(self, shown: Shown) -> None:
         print_result(self._console, shown)
@@ -73,6 +82,9 @@ class LiveDisplay(Display):
 
     def bytes_sent(self, done: int, *, total: int) -> None:
         self.progress.update(self._task, total=total, completed=done)
+
+    def quantisation(self, found: Quantisation) -> None:
+        self._console.print(quantisation_table(found))
 
     def result(self, shown: Shown) -> None:
         self.progress.stop()
@@ -128,6 +140,34 @@ def print_result(console: Console, shown: Shown) -> None:
     )
     for label, text in lines.items():
         console.print(f"  [cyan]{label:<8}[/cyan] {text}", soft_wrap=True)
+
+
+def quantisation_table(found: Quantisation) -> Table:
+    """Both forms side by side: size, speed, and how their outputs compare with the original's."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("", "float", "int8"):
+        table.add_column(column, overflow="fold", justify="right" if column else "left")
+    pair = (found.float, found.int8)
+    table.add_row("size", *(f"{form.bytes / 1000:,.1f} kB" for form in pair))
+    for count in found.float.run_ms:
+        table.add_row(f"run, {_rows(count)}", *(f"{form.run_ms[count]:.3g} ms" for form in pair))
+    sides = ([form.outputs for form in pair], [form.outputs_together for form in pair])
+    for count, (of_float, of_int8) in zip(found.float.run_ms, sides, strict=False):
+        for losses in zip(of_float, of_int8, strict=True):
+            table.add_row(Text(f"{losses[0].name}, {_rows(count)} a run"), *map(_loss, losses))
+    return table
+
+
+def _rows(count: int) -> str:
+    return f"{count} row" if count == 1 else f"{count} rows"
+
+
+def _loss(one: OutputLoss) -> str:
+    error = f", error {one.rel_error_max:.1e}" if one.rel_error_max else ""
+    return f"{one.agreement:.1%} agree{error}"
 
 
 def _progress(console: Console) -> Progress:

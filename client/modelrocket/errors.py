@@ -4,7 +4,8 @@ ModelRocketError
 ├── ConfigurationError        no endpoint or API key; the message says how to set them
 ├── InvalidTensor             a value does not fit the model's input (also ValueError)
 ├── ConversionError           the model became no ONNX model that answers the same; has a hint
-│   └── UnsupportedModel      no converter knows this kind of object
+│   ├── UnsupportedModel      no converter knows this kind of object
+│   └── QuantisationLoss      int8 would lose more than is let pass without asking
 ├── UploadFailed              the bytes did not arrive in the model store
 ├── PreparationFailed         the server could not load or run the model; has the reason
 ├── Timeout                   the time budget ran out; the work may still go on at the server
@@ -72,6 +73,10 @@ class ConversionError(ModelRocketError):
 
 class UnsupportedModel(ConversionError):
     """No converter knows this kind of object."""
+
+
+class QuantisationLoss(ConversionError):
+    """int8 would lose more than is let pass without asking; the message says how much."""
 
 
 class UploadFailed(ModelRocketError):

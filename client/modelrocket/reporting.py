@@ -156,6 +156,8 @@ def _receipt(told: Section) -> Iterator[RenderableType]:
             f"{absolute} of the output's largest; other labels only in a tie."
         )
         yield _outputs(told)
+    if told.get("quantisation"):
+        yield from _quantisation(told["quantisation"])
     versions = {"made with": _named(told.get("versions")), "opsets": _named(told.get("opsets"))}
     yield pairs(versions | {"on": told.get("platform"), "sample": told.get("sample_sha256")})
 
@@ -171,6 +173,33 @@ def _outputs(told: Section) -> Table:
     if told.get("outputs_left_out"):
         shown.add_row(text(f"and {told['outputs_left_out']} that agree better"))
     return shown
+
+
+def _quantisation(told: Section) -> Iterator[RenderableType]:
+    limits = told["limits"]
+    yield text(
+        f"Then quantised ({told['method']}), and compared with {told['compared_with']} again. A row agrees with "
+        f"the same label, or with floats within {limits['rel_error']:.0%} of the output's largest."
+    )
+    if told["accepted_loss"]:
+        yield text(f"Its owner accepted the loss: {'; '.join(told['accepted_loss'])}.")
+    shown = table("form", "size", "run", "output", "rows a run", "agree", "error", "relative")
+    for form in ("float", "int8"):
+        measured = told[form]
+        times = ", ".join(f"{rows} rows {_ms(ms)}" for rows, ms in measured["run_ms"].items())
+        head = (form, size(measured["bytes"]), times)
+        for rows, one in _losses(measured):
+            errors = (_number(one["abs_error_max"]), _number(one["rel_error_max"]))
+            shown.add_row(*map(text, (*head, one["name"], rows, f"{one['agreement']:.1%}", *errors)))
+            head = (" ", " ", " ")
+    yield shown
+
+
+def _losses(measured: Section) -> Iterator[tuple[str, Section]]:
+    """Each output, with how many rows shared a run."""
+    for rows, outputs in zip(measured["run_ms"], ("outputs", "outputs_together"), strict=False):
+        for one in measured[outputs]:
+            yield rows, one
 
 
 def _named(told: Mapping[str, Any] | None) -> str | None:

@@ -145,10 +145,14 @@ def _seed(spec: TensorSpec) -> int:
 
 
 def _magnitudes(shape: tuple[int, ...]) -> Array:
-    """One factor per row: ordinary for the first batch, then every magnitude in turn."""
-    turn = np.maximum(np.arange(shape[0]) - BATCH_SIZES[-1] + 1, 0)
+    return row_magnitudes(shape[0]).reshape(-1, *[1] * (len(shape) - 1))
+
+
+def row_magnitudes(count: int) -> Array:
+    """One factor per generated row: ordinary for the first batch, then every magnitude in turn."""
+    turn = np.maximum(np.arange(count) - BATCH_SIZES[-1] + 1, 0)
     factors: Array = np.asarray(MAGNITUDES)[turn % len(MAGNITUDES)]
-    return factors.reshape(-1, *[1] * (len(shape) - 1))
+    return factors
 
 
 def _compare_on(
@@ -239,7 +243,7 @@ def _of_labels(name: str, expected: Array, got: Array, decided: Array | None) ->
         name,
         _dtype_name(got),
         _rows(expected),
-        label_flips=_rows_in(other),
+        label_flips=rows_in(other),
         ties=0 if decided is None else int((~decided).sum()),
     )
 
@@ -266,7 +270,7 @@ def _rows(array: Array) -> int:
     return len(array) if array.ndim else 1
 
 
-def _rows_in(wrong: Array) -> int:
+def rows_in(wrong: Array) -> int:
     """How many rows have something wrong in them."""
     return int(wrong.reshape(len(wrong), -1).any(axis=1).sum()) if wrong.ndim else int(wrong)
 
@@ -277,7 +281,7 @@ def _refuse_wrong(name: str, wrong: Array, expected: Array, got: Array) -> None:
     first = tuple(int(index) for index in np.argwhere(wrong)[0])
     raise _differs(
         name,
-        f"{_rows_in(wrong)} of {_rows(wrong)} rows differ; first at {list(first)}: "
+        f"{rows_in(wrong)} of {_rows(wrong)} rows differ; first at {list(first)}: "
         f"the original says {expected[first]}, it says {got[first]}",
     )
 

@@ -9,7 +9,7 @@ An .onnx file, its bytes or a ModelProto goes as it is, under its own names (onn
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -22,6 +22,7 @@ from modelrocket.tensors import TensorSpec
 from modelrocket.verify import Agreement
 
 if TYPE_CHECKING:
+    from modelrocket.quantisation import Quantisation
     from modelrocket.runtime import Session
 
 _CONVERTERS = MappingProxyType({"sklearn": "scikit_learn", "torch": "pytorch"})
@@ -44,6 +45,10 @@ class Converted:
     """What was compared with the original; None for a file, which has no original here."""
     weights: Weights | None = None
     """Beside the graph, for a model too large for one file."""
+    source: Source | None = field(default=None, repr=False, compare=False)
+    """The original; None for a file."""
+    quantisation: "Quantisation | None" = None
+    """What int8 weights cost and brought; `agreement` is then of the model before it."""
 
     @property
     def payload(self) -> Payload:
@@ -125,6 +130,7 @@ def _converted(source: Source, attempt: Attempt) -> Converted:
         outputs=session.outputs,
         agreement=agreement,
         weights=payload.weights,
+        source=source,
     )
 
 

@@ -15,7 +15,7 @@ import pytest
 from modelrocket.api import Api, Budget
 from modelrocket.errors import UploadFailed
 from modelrocket.payload import CHUNK_BYTES, Payload, Weights
-from modelrocket.transfer import AT_ONCE_MAX, put_parts
+from modelrocket.transfer import put_parts
 from tests.unit.client.server import ENDPOINT, Time
 
 PART = CHUNK_BYTES + 1_000
@@ -89,7 +89,7 @@ def test_both_files_arrive_whole(payload: Payload) -> None:
 
 
 def test_several_parts_travel_at_once(payload: Payload) -> None:
-    together = threading.Barrier(AT_ONCE_MAX, timeout=30)
+    together = threading.Barrier(4, timeout=30)
     store = Store()
 
     def answer(request: httpx.Request) -> httpx.Response:

@@ -198,6 +198,7 @@ def test_limits_grow_with_the_weights_beside_a_graph_and_with_nothing_else(tmp_p
     grown = BOUNDS.allowing(prepared.uploaded(path))
     assert grown.memory_bytes_max == BOUNDS.memory_bytes_max + 3 * len(WEIGHTS)
     assert grown.seconds_max > BOUNDS.seconds_max
+    assert prepared.uploaded(path).load_seconds_max > limits.LOAD_SECONDS_MAX
     (tmp_path / WEIGHTS_LOCATION).unlink()
     assert BOUNDS.allowing(prepared.uploaded(path)) == BOUNDS
 
