@@ -6,7 +6,7 @@ predict  numpy → POST /inference → numpy
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
@@ -139,6 +139,7 @@ class Client:
         *,
         activate: bool = True,
         quantize: Literal["int8"] | None = None,
+        sample: Any = None,
         accept_loss: bool = False,
         wait_seconds: float = WAIT_SECONDS,
         progress: bool = True,
@@ -149,9 +150,10 @@ class Client:
         `input_type` and `input_shape` describe a batch, e.g. `np.float32, (None, 64)`; an ONNX model knows
         its own. The same name again deploys a new version of the same model: address and tokens stay.
         With `activate=False` it becomes ready but takes no traffic; what comes back says how to give it some.
-        `quantize="int8"` uploads it with int8 weights and shows what that costs and brings, measured here; a
-        loss beyond the limits is refused unless `accept_loss=True`. Such a model is not batched: one scale is
-        found for all rows of a run, so callers' rows would round each other.
+        `quantize="int8"` uploads it with int8 weights and shows what that costs and brings, measured here on
+        `sample` (rows as callers send them, like X_test) or on made-up rows. A loss beyond the limits is
+        refused unless `accept_loss=True`. Such a model is not batched: one scale is found for all rows of a
+        run, so callers' rows would round each other.
         `wait_seconds` bounds all that follows conversion, with a second more for every megabyte to send; an
         upload that broke off goes on where it was when it is called again. `progress=False` prints nothing.
 
@@ -165,7 +167,10 @@ class Client:
             shown.step("Converting the model and comparing it with the original")
             converted = convert(model, input_type, input_shape)
             if quantize is not None:
-                converted = _quantised(converted, quantize, shown, accept_loss=accept_loss)
+                shown.step("Quantising the model and measuring what that costs and brings")
+                converted = _quantising(quantize)(
+                    converted, show=shown.quantisation, sample=sample, accept_loss=accept_loss
+                )
             announced = _announcement(converted, model_name, activate=activate)
             deployment, created = self._deploy(converted, announced, shown, wait_seconds)
             shown.result(_result(deployment, converted, created=created))
@@ -261,6 +266,7 @@ def upload(  # noqa: PLR0913 - the one line's own options
     *,
     activate: bool = True,
     quantize: Literal["int8"] | None = None,
+    sample: Any = None,
     accept_loss: bool = False,
     wait_seconds: float = WAIT_SECONDS,
     progress: bool = True,
@@ -273,19 +279,19 @@ def upload(  # noqa: PLR0913 - the one line's own options
         input_shape,
         activate=activate,
         quantize=quantize,
+        sample=sample,
         accept_loss=accept_loss,
         wait_seconds=wait_seconds,
         progress=progress,
     )
 
 
-def _quantised(converted: Converted, method: str, shown: display.Display, *, accept_loss: bool) -> Converted:
+def _quantising(method: str) -> Callable[..., Converted]:
     from modelrocket.quantisation import quantised
 
     if method != "int8":
         raise ConversionError(f"quantize={method!r} is not known.", hint='Only quantize="int8" is.')
-    shown.step("Quantising the model and measuring what that costs and brings")
-    return quantised(converted, accept_loss=accept_loss, show=shown.quantisation)
+    return quantised
 
 
 def _announcement(converted: Converted, name: str, *, activate: bool) -> dict[str, Any]:

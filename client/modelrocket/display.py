@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
-    from modelrocket.quantisation import OutputLoss, Quantisation
+    from modelrocket.comparison import OutputLoss
+    from modelrocket.quantisation import Quantisation
 
 
 @dataclass(frozen=True)

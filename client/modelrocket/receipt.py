@@ -17,8 +17,9 @@ import orjson
 from modelrocket import __version__
 
 if TYPE_CHECKING:
+    from modelrocket.comparison import Form, OutputLoss
     from modelrocket.convert import Converted
-    from modelrocket.quantisation import Form, OutputLoss, Quantisation
+    from modelrocket.quantisation import Quantisation
     from modelrocket.verify import Agreement, OutputAgreement
 
 Receipt: TypeAlias = dict[str, Any]
@@ -70,6 +71,7 @@ def _quantisation(found: Quantisation) -> dict[str, Any]:
     return {
         "method": found.method,
         "compared_with": found.compared_with,
+        "rows_from": found.rows_from,
         "limits": asdict(found.limits),
         "accepted_loss": list(found.accepted_loss),
         "float": _form(found.float),

@@ -178,8 +178,9 @@ def _outputs(told: Section) -> Table:
 def _quantisation(told: Section) -> Iterator[RenderableType]:
     limits = told["limits"]
     yield text(
-        f"Then quantised ({told['method']}), and compared with {told['compared_with']} again. A row agrees with "
-        f"the same label, or with floats within {limits['rel_error']:.0%} of the output's largest."
+        f"Then quantised ({told['method']}), and compared with {told['compared_with']} again, on rows "
+        f"that were {told['rows_from']}. A row agrees with the same label, or with floats within "
+        f"{limits['rel_error']:.0%} of the output's largest."
     )
     if told["accepted_loss"]:
         yield text(f"Its owner accepted the loss: {'; '.join(told['accepted_loss'])}.")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
+from sklearn.neural_network import MLPClassifier
 
 from modelrocket import Client, Deployment, PreparationFailed
 from tests.support.graphs import marked
@@ -74,6 +75,26 @@ def test_pytorch_labels_are_identical_on_the_whole_test_set(client: Client, digi
     over_http = np.array(labels_over_http(deployment, shaped))
     assert over_http.argmax(1).tolist() == in_process.argmax(1).tolist()
     np.testing.assert_allclose(over_http, in_process, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_int8_weights_are_served_as_they_were_measured(client: Client, digits: Split) -> None:
+    train_x, test_x, train_y, _ = digits
+    model = MLPClassifier((128, 128), max_iter=60, random_state=0).fit(train_x, train_y)
+    deployment = client.upload(
+        model, "digits-int8", np.float32, (None, 64), quantize="int8", sample=test_x, progress=False
+    )
+    report = client.model("digits-int8").report(1)
+    assert report.receipt is not None
+    assert report.certificate is not None
+    assert report.hashes is not None
+    found = report.receipt["quantisation"]
+    assert found["int8"]["model_sha256"] == report.hashes["model"]
+    assert found["float"]["bytes"] > 2 * found["int8"]["bytes"]
+    assert found["accepted_loss"] == []
+    assert report.certificate["batchable"] is False
+    one_by_one = np.array(labels_over_http(deployment, test_x[:100], at_once=1))
+    assert (one_by_one == model.predict(test_x[:100])).mean() >= 0.98
 
 
 def test_the_same_name_again_is_a_new_version_with_the_same_token(client: Client) -> None:

@@ -139,6 +139,30 @@ def test_a_receipt_without_comparison_says_so() -> None:
     assert "Compared" not in shown
 
 
+def test_what_quantisation_cost_and_brought_is_shown() -> None:
+    loss = {"name": "modelOutput", "agreement": 0.955, "abs_error_max": 0.25, "rel_error_max": 0.125}
+    measured = {
+        "bytes": 2_000_000,
+        "run_ms": {"1": 0.5, "8": 2},
+        "outputs": [loss],
+        "outputs_together": [loss],
+    }
+    quantisation = {
+        "method": "dynamic int8",
+        "compared_with": "PyTorch 2",
+        "rows_from": "generated",
+        "limits": {"rel_error": 0.1, "agreement_min": 0.99},
+        "accepted_loss": ["it is bad"],
+        "float": measured,
+        "int8": measured | {"bytes": 500_000},
+    }
+    shown = report(receipt={"compared": False, "reason": "No original.", "quantisation": quantisation})
+    assert "Then quantised (dynamic int8), and compared with PyTorch 2 again, on rows" in shown
+    assert "Its owner accepted the loss: it is bad." in shown
+    for cell in ("2.0 MB", "500.0 kB", "1 rows 0.5 ms, 8 rows 2 ms", "95.5%", "2.5e-01", "1.2e-01"):
+        assert cell in shown
+
+
 def test_a_failed_version_says_why_and_has_no_empty_sections() -> None:
     empty = dict.fromkeys(("signature", "passport", "certificate", "optimisation", "findings", "receipt"))
     shown = report(**empty, state="failed", reason="It is an archive.", refusal="archive", prepared_by=None)
