@@ -128,7 +128,7 @@ def _counterexample(
             shape = (f"{len(chosen)} rows",)
             return _shown(trial, name, len(chosen), 0, shape, (f"{list(output.shape[:1])} rows",))
         for position, row in enumerate(chosen):
-            expected, got = alone[row][name][0], output[position]
+            expected, got = alone[row][name][:1], output[position : position + 1]  # a text alone is no array
             different = _where_different(got, expected)
             if different is not None:
                 values = (_texts(expected, different), _texts(got, different))

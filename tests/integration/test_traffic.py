@@ -268,7 +268,11 @@ def test_an_upload_that_takes_over_ends_the_trial(trial: Trial) -> None:
     ("counts", "reason"),
     [
         pytest.param(Counts(80, 10), "errors 12.5 % of 80 requests, limit 2 %", id="errors"),
-        pytest.param(Counts(80, 0, 8_000_000), "a run takes 100 ms, the active version's 1 ms", id="latency"),
+        pytest.param(
+            Counts(80, 0, 8_000_000, row_us=8_000_000),
+            "a run takes 100 ms, the active version's 1 ms",
+            id="latency",
+        ),
         pytest.param(Counts(80, 0, 0, 40, 30), "75 % of 40 compared answers differ", id="drift"),
     ],
 )
@@ -278,7 +282,7 @@ def test_a_candidate_beyond_its_limits_is_rolled_back_by_the_coordinator(
     trial.put(2, 10, mirror_percent=5, limits=QUICK)
     trial.plane.reconciler.tick()
     assert trial.candidate() == 2
-    trial.see(first=Counts(100, 0, 100_000), second=counts)
+    trial.see(first=Counts(100, 0, 100_000, row_us=100_000), second=counts)
     trial.plane.reconciler.tick()
     assert (trial.model.active_version, trial.candidate()) == (1, None)
     assert routed(trial.plane, trial.model_id).candidate is None
