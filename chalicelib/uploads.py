@@ -55,7 +55,6 @@ class BeginUpload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bytes: int
     sha256: str
     framework: str = ""
-    producer: dict[str, str] = {}
     receipt: msgspec.Raw = msgspec.Raw()
     activate: bool = True
     weights: AnnouncedFile | None = None
@@ -248,9 +247,7 @@ def _is_receipt(content: bytes) -> bool:
 
 def _receipt(request: BeginUpload) -> str | None:
     """As JSON: what is in it is the client's affair."""
-    if request.receipt:
-        return bytes(request.receipt).decode()
-    return msgspec.json.encode({"producer": request.producer}).decode() if request.producer else None
+    return bytes(request.receipt).decode() if request.receipt else None
 
 
 def _was_begun_by(version: Version, request: BeginUpload) -> bool:

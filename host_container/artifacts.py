@@ -62,25 +62,6 @@ class ArtifactCorrupt(DependencyFailed):
     """The store's bytes are not those that were asked for, twice in a row."""
 
 
-class Artifact(Protocol):
-    """What identifies a version's files: a VersionRecord does, a PrepareJob too."""
-
-    @property
-    def tenant(self) -> str: ...
-    @property
-    def version_id(self) -> str: ...
-    @property
-    def sha256(self) -> str: ...
-    @property
-    def bytes(self) -> int: ...
-    @property
-    def object_key(self) -> str: ...
-    @property
-    def weights(self) -> WeightsFile | None: ...
-    @property
-    def bytes_in_all(self) -> int: ...
-
-
 class _File(Protocol):
     """One object in the store."""
 
@@ -90,6 +71,19 @@ class _File(Protocol):
     def bytes(self) -> int: ...
     @property
     def object_key(self) -> str: ...
+
+
+class Artifact(_File, Protocol):
+    """What identifies a version's files: a VersionRecord does, a PrepareJob too."""
+
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def version_id(self) -> str: ...
+    @property
+    def weights(self) -> WeightsFile | None: ...
+    @property
+    def bytes_in_all(self) -> int: ...
 
 
 def connect(endpoint_url: str | None) -> S3Client:

@@ -82,7 +82,7 @@ class Builds:
     def _needless(self, load_seconds: float) -> str:
         if self._load_seconds_min == math.inf:
             return "forms are made for CPUs, and this host runs models on a GPU"
-        return f"as uploaded it loads in {load_seconds * 1000:.1f} ms: there is nothing to gain"
+        return f"it loads in {load_seconds * 1000:.1f} ms, and there is nothing to gain"
 
     async def close(self) -> None:
         if self._working is not None:

@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ from chalicelib.contract import limits
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.findings import Refusal
 from chalicelib.contract.messages import Certificate, Counterexample, decode, encode
+from host_container import environment
 from host_container.events import EventLog
 from host_container.orders import (
     NOT_CLOSED_IN,
@@ -237,22 +238,10 @@ async def _start(module: str, *, cwd: Path) -> asyncio.subprocess.Process:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd=cwd,
-        env=_environment(),
+        env=environment.bare(),
         start_new_session=True,
         limit=_LINE_BYTES_MAX,
     )
-
-
-def _environment() -> Mapping[str, str]:
-    """Nothing of ours: no credentials, one thread per library, few memory arenas."""
-    return {
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "ORT_DISABLE_TELEMETRY": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
-        "MALLOC_ARENA_MAX": "2",
-        "LC_ALL": "C.UTF-8",
-    }
 
 
 def _order(files: ModelFiles, bounds: ExaminationLimits) -> Order:

@@ -6,7 +6,6 @@ CUDA does not survive a fork, so neither the front nor the fork server may ever 
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+
+from host_container import environment
 
 _DEVICE: Final = re.compile(r"nvidia\d+")
 _BESIDE: Final = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools")
@@ -152,11 +153,10 @@ def devices_below(root: Path) -> tuple[str, ...]:
 
 def _look_closely() -> Sighting | None:
     """What the process says that may initialise CUDA; what it complains of goes where our errors go."""
-    environment = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     try:
         ended = subprocess.run(
             [sys.executable, "-P", "-m", "host_container.gpu"],
-            env=environment | {"ORT_DISABLE_TELEMETRY": "1", "LC_ALL": "C.UTF-8"},
+            env=environment.bare(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             timeout=_LOOK_SECONDS_MAX,

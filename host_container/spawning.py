@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from chalicelib.contract import limits
+from host_container import environment
 from host_container.events import EventLog
 from host_container.frames import Event, SpawnOrder
 
@@ -48,7 +49,7 @@ class Spawner:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,  # a worker may write to a pipe, to no file
-                env=_environment(),
+                env=environment.bare(MALLOC_MMAP_THRESHOLD_=_KEPT_BYTES, MALLOC_TRIM_THRESHOLD_=_KEPT_BYTES),
                 start_new_session=True,
             )
         self._control = ours
@@ -102,17 +103,3 @@ class Spawner:
                 asyncio.get_running_loop().remove_reader(self._control.fileno())
                 return
             self._told(msgspec.json.decode(message, type=Event), descriptors)
-
-
-def _environment() -> dict[str, str]:
-    """Nothing of ours: the fork server and all its children hold no secret."""
-    return {
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "ORT_DISABLE_TELEMETRY": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
-        "MALLOC_ARENA_MAX": "2",
-        "MALLOC_MMAP_THRESHOLD_": _KEPT_BYTES,
-        "MALLOC_TRIM_THRESHOLD_": _KEPT_BYTES,
-        "LC_ALL": "C.UTF-8",
-    }

@@ -18,6 +18,7 @@ from sklearn.neural_network import MLPClassifier
 from chalicelib.contract.messages import Certificate
 from host_container.certificate import certify
 from host_container.session import load_bytes
+from tests.support import onnx_models
 
 
 def graph(nodes: Sequence[onnx.NodeProto], *, width: int = 3, **weights: list[float]) -> bytes:
@@ -230,3 +231,7 @@ def test_a_table_that_knows_few_numbers_is_asked_for_those() -> None:
     model = helper.make_model(built, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     certificate = certified(model.SerializeToString())
     assert certificate.batchable, certificate.evidence
+
+
+def test_rows_may_be_texts() -> None:
+    assert certified(onnx_models.identity("string")).batchable

@@ -132,6 +132,19 @@ def test_reading_out_of_turn_counts_as_well() -> None:
     play(scene)
 
 
+def test_what_an_action_causes_elsewhere_counts_as_well() -> None:
+    async def scene(desk: Desk) -> None:
+        desk.ask("calm")
+        for number in range(6):
+            resume = partial(desk.work, f"flood {number}", seconds=0.0)
+            desk.turns.take("flood", resume, causes=_QUANTUM)
+        for count in range(1, 7):
+            assert len(desk.done) == 1 + count, "one a pass"
+            await next_pass()
+
+    play(scene)
+
+
 def test_bodies_wait_for_room_in_order_and_callers_for_themselves() -> None:
     room, granted = Room(caller_bytes_max=10, bytes_max=25), []
     assert room.take("a", 6, lambda: granted.append("never"))

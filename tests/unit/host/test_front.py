@@ -233,6 +233,36 @@ def test_a_body_that_finds_no_room_is_told_so(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
+def test_who_gave_up_waiting_for_room_is_given_none(tmp_path: Path) -> None:
+    async def scene(door: Door) -> None:
+        clock, (record,) = _Clock(), door.records
+        await warm(door, record)
+        async with _narrow(door, clock) as room:
+            head, body = door.request(record, {"x": [1.0]}, ticket=door.ticket(record, seconds=2)).split(
+                b"\r\n\r\n"
+            )
+            whole = head.replace(b"Content-Length: ", b"X: ") + b"\r\nContent-Length: 200000\r\n\r\n"
+            whole += body + b" " * (200_000 - len(body))
+            holders = [await door.connect() for _ in range(2)]
+            for _, writer in holders:
+                writer.write(whole)
+            await eventually(lambda: door.host.router.in_flight == 2, what="two that run")
+            reader, writer = await door.connect()
+            writer.write(whole[:100_000])
+            await asyncio.sleep(0.1)
+            clock.ahead = limits.DEADLINE_SECONDS_DEFAULT + 1
+            assert (await read_reply(reader)).status == 503
+            assert await reader.read() == b""
+            assert not room.is_empty
+            for held, _ in holders:
+                assert (await read_reply(held)).status == 504
+            await eventually(lambda: room.is_empty, what="all of the room")
+            for _, one in (*holders, (reader, writer)):
+                one.close()
+
+    play(tmp_path, scene, onnx_models.endless())
+
+
 @asynccontextmanager
 async def _narrow(door: Door, clock: Callable[[], float] = time.monotonic) -> AsyncIterator[Room]:
     """The same door, with room for two bodies of 200,000 bytes."""
