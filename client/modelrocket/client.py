@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 
 from modelrocket import config, display, tensors
-from modelrocket.account import Account
+from modelrocket.account import CALL_SECONDS, Account
 from modelrocket.api import Api, Budget, Call, Clock
 from modelrocket.errors import ConfigurationError, ConversionError, PreparationFailed, Timeout
 from modelrocket.models import ACTIVATE_SECONDS, Model, all_models, find_model
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from modelrocket.convert import Converted
 
 INPUT = "modelInput"
+CONVERT_SECONDS = 600.0
 WAIT_SECONDS = 300.0
 PREDICT_SECONDS = 60.0
 BYTES_PER_SECOND_MIN = 1e6
@@ -36,6 +37,7 @@ POLL_SECONDS = 0.2
 POLL_SECONDS_MAX = 2.0
 
 Answer: TypeAlias = Array | dict[str, Array]
+InputShape: TypeAlias = tuple[int | None, ...]
 
 _STAGES = {
     None: "Preparing",
@@ -135,37 +137,48 @@ class Client:
         model: object,
         model_name: str,
         input_type: object = None,
-        input_shape: tuple[int | None, ...] | None = None,
+        input_shape: InputShape | Mapping[str, InputShape] | None = None,
         *,
+        sample: Any = None,
         activate: bool = True,
         quantize: Literal["int8"] | None = None,
-        sample: Any = None,
         accept_loss: bool = False,
+        convert_seconds: float = CONVERT_SECONDS,
         wait_seconds: float = WAIT_SECONDS,
         progress: bool = True,
     ) -> Deployment:
         """Deploy a trained model and wait until it answers.
 
         `model` is a scikit-learn estimator, a PyTorch module, an onnx.ModelProto or an .onnx file's path.
-        `input_type` and `input_shape` describe a batch, e.g. `np.float32, (None, 64)`; an ONNX model knows
-        its own. The same name again deploys a new version of the same model: address and tokens stay.
+        `input_type` and `input_shape` describe a batch, e.g. `np.float32, (None, 64)`, or that of each of
+        several inputs by name; an ONNX model knows its own. `sample` is rows as callers will send them, like
+        X_test[:100]: type and shape are taken from it, and the converted model is compared on it too.
+        The same name again deploys a new version of the same model: address and tokens stay.
         With `activate=False` it becomes ready but takes no traffic; what comes back says how to give it some.
         `quantize="int8"` uploads it with int8 weights and shows what that costs and brings, measured here on
-        `sample` (rows as callers send them, like X_test) or on made-up rows. A loss beyond the limits is
-        refused unless `accept_loss=True`. Such a model is not batched: one scale is found for all rows of a
-        run, so callers' rows would round each other.
+        `sample` or on made-up rows. A loss beyond the limits is refused unless `accept_loss=True`. Such a
+        model is not batched: one scale is found for all rows of a run, so callers' rows would round each
+        other.
+        The model is converted in a process of its own, for at most `convert_seconds`.
         `wait_seconds` bounds all that follows conversion, with a second more for every megabyte to send; an
         upload that broke off goes on where it was when it is called again. `progress=False` prints nothing.
 
         Raises `ConversionError` (`QuantisationLoss`), `ApiError`, `UploadFailed`, `PreparationFailed`,
         `Timeout`, `ConnectionFailed` or `ConfigurationError`.
         """
-        from modelrocket.convert import convert
+        from modelrocket.convert import Limits, Target, convert
 
         config.find_api_key(self.endpoint, self._api_key)
         with display.shown_display() if progress else display.silent_display() as shown:
-            shown.step("Converting the model and comparing it with the original")
-            converted = convert(model, input_type, input_shape)
+            converted = convert(
+                model,
+                input_type,
+                input_shape,
+                sample=sample,
+                target=Target.within(self.limits()["model_file"]["opsets"]),
+                limits=Limits(convert_seconds),
+                show=shown.step,
+            )
             if quantize is not None:
                 shown.step("Quantising the model and measuring what that costs and brings")
                 converted = _quantising(quantize)(
@@ -183,6 +196,12 @@ class Client:
     def model(self, model: str) -> Model:
         """One model, by id or name. Raises `NotFound`."""
         return find_model(self._account, model)
+
+    def limits(self) -> Mapping[str, Any]:
+        """What the endpoint takes: sizes, times, and what a model file may be."""
+        call = Call("GET", "/v1/limits")
+        published: Mapping[str, Any] = self._api.ask(call, Budget(CALL_SECONDS, self._clock))
+        return published
 
     def create_token(self, model_id: str) -> str:
         """A further token for a model; the ones before keep working. The server shows it only now."""
@@ -262,12 +281,13 @@ def upload(  # noqa: PLR0913 - the one line's own options
     model: object,
     model_name: str,
     input_type: object = None,
-    input_shape: tuple[int | None, ...] | None = None,
+    input_shape: InputShape | Mapping[str, InputShape] | None = None,
     *,
+    sample: Any = None,
     activate: bool = True,
     quantize: Literal["int8"] | None = None,
-    sample: Any = None,
     accept_loss: bool = False,
+    convert_seconds: float = CONVERT_SECONDS,
     wait_seconds: float = WAIT_SECONDS,
     progress: bool = True,
 ) -> Deployment:
@@ -277,10 +297,11 @@ def upload(  # noqa: PLR0913 - the one line's own options
         model_name,
         input_type,
         input_shape,
+        sample=sample,
         activate=activate,
         quantize=quantize,
-        sample=sample,
         accept_loss=accept_loss,
+        convert_seconds=convert_seconds,
         wait_seconds=wait_seconds,
         progress=progress,
     )

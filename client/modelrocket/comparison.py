@@ -17,13 +17,13 @@ import numpy as np
 
 from modelrocket import verify
 from modelrocket.errors import ConversionError
+from modelrocket.inputs import Feeds, Inputs, row_magnitudes
 from modelrocket.tensors import Array, TensorSpec, numpy_dtype
 
 if TYPE_CHECKING:
     from modelrocket.convert.interface import Source
     from modelrocket.runtime import Session
 
-Feeds: TypeAlias = Mapping[str, Array]
 Sample: TypeAlias = Any
 """What numpy reads as rows, or a mapping of that by input name."""
 Reference: TypeAlias = Callable[[Feeds], Feeds]
@@ -109,15 +109,12 @@ def trial(source: Source | None, original: Session, *, sample: Sample | None, re
 def _reference(source: Source | None, session: Session) -> tuple[Reference, str]:
     if source is None:
         return (lambda feeds: _run(session, feeds)), "the ONNX model as it was given"
-    name = source.inputs.spec.name
-    return (lambda feeds: verify.answers(source.original, feeds[name])), source.framework
+    return (lambda feeds: verify.answers(source.original, feeds)), source.framework
 
 
 def _generated(source: Source | None, specs: Sequence[TensorSpec]) -> Feeds:
-    count = min(_ROWS_MAX, *(verify.Inputs(spec).rows_max for spec in specs))
-    if source is not None:
-        return {source.inputs.spec.name: source.inputs.rows(count)}
-    return {spec.name: verify.generated(spec, count) for spec in specs}
+    inputs = Inputs(tuple(specs)) if source is None else source.inputs
+    return inputs.rows(min(_ROWS_MAX, inputs.rows_max))
 
 
 def _sampled(sample: Sample, specs: Sequence[TensorSpec]) -> Feeds:
@@ -152,7 +149,7 @@ def _some_of(feeds: Feeds) -> Feeds:
 
 
 def _by_magnitude(feeds: Feeds) -> tuple[Feeds, ...]:
-    magnitudes = verify.row_magnitudes(len(next(iter(feeds.values()))))
+    magnitudes = row_magnitudes(len(next(iter(feeds.values()))))
     return tuple(
         {name: rows[magnitudes == magnitude] for name, rows in feeds.items()}
         for magnitude in np.unique(magnitudes)

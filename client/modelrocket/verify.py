@@ -1,11 +1,10 @@
 """Does the converted model answer like the original? Both run on the same rows, and a difference refuses it.
 
-Rows alone, two and seven at a time show that the batch dimension is really dynamic. A larger set of rows at
-several magnitudes compares the answers; where the answers are labels, rows on both sides of the original's
-own decision boundaries are added, since that is where a wrong threshold shows.
+Rows alone, two, three and seven at a time show that the batch dimension is really dynamic. A larger set of
+rows at several magnitudes compares the answers; where the answers are labels, rows on both sides of the
+original's own decision boundaries are added, since that is where a wrong threshold shows.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -13,18 +12,15 @@ from typing import TypeAlias
 import numpy as np
 
 from modelrocket.errors import ConversionError
+from modelrocket.inputs import BATCH_SIZES, Feeds, Inputs, row_count, sha256, shapes
 from modelrocket.runtime import Session
-from modelrocket.tensors import Array, TensorSpec, numpy_dtype
+from modelrocket.tensors import Array
 
-Original: TypeAlias = Callable[[Array], Mapping[str, Array]]
+Original: TypeAlias = Callable[[Feeds], Mapping[str, Array]]
+"""Rows by input name -> what the model itself says, by output name."""
 
-BATCH_SIZES = (1, 2, 7)
-ROWS_MAX = 512
-ELEMENTS_MAX = 200_000
-MAGNITUDES = (1.0, 0.1, 10.0, 100.0)
 BRACKETS_MAX = 128
 BISECTIONS = 7
-FREE_DIMENSION = 32
 TIE = 1e-5
 TOLERANCES = {
     "float16": (1e-2, 1e-2),
@@ -73,101 +69,50 @@ class Agreement:
         return max((output.rel_error_max for output in self.outputs), default=0.0)
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """How to make up rows for a model: its input, and what an integer input may hold."""
-
-    spec: TensorSpec
-    integers_below: int = 2
-
-    def rows(self, count: int) -> Array:
-        """The same rows every time; the first seven are of ordinary magnitude."""
-        return generated(self.spec, count, integers_below=self.integers_below)
-
-    @property
-    def rows_max(self) -> int:
-        """As many rows as stay affordable for this shape."""
-        elements = int(np.prod([size or FREE_DIMENSION for size in self.spec.shape[1:]], dtype=np.int64))
-        return max(BATCH_SIZES[-1], min(ROWS_MAX, ELEMENTS_MAX // max(elements, 1)))
-
-
 def compare(session: Session, inputs: Inputs, original: Original) -> Agreement:
     """Raises `ConversionError` that shows where the two differ."""
     samples = [inputs.rows(count) for count in (*BATCH_SIZES, inputs.rows_max)]
-    found = [_compare_on(session, inputs, original, rows=rows) for rows in samples]
+    found = [_compare_on(session, inputs, original, feeds=feeds) for feeds in samples]
     near = _near_boundaries(samples[-1], original)
-    if len(near):
+    if near is not None:
         samples.append(near)
-        found.append(_compare_on(session, inputs, original, rows=near))
+        found.append(_compare_on(session, inputs, original, feeds=near))
     return Agreement(
-        rows=sum(len(rows) for rows in samples),
+        rows=sum(row_count(feeds) for feeds in samples),
         outputs=tuple(_over_all(same) for same in zip(*found, strict=True)),
-        tolerance=_tolerance(inputs.spec),
-        seed=_seed(inputs.spec),
-        sample_sha256=_sha256(samples),
+        tolerance=_tolerance(inputs),
+        seed=inputs.seed,
+        sample_sha256=sha256(samples),
     )
 
 
 def run_alone(session: Session) -> None:
     """Run a model that has no original, at every batch size it allows. Raises `ConversionError`."""
-    batched = all(spec.shape and spec.shape[0] is None for spec in session.inputs)
-    for count in BATCH_SIZES if batched else BATCH_SIZES[:1]:
-        feeds = {spec.name: generated(spec, count) for spec in session.inputs}
+    inputs = Inputs(session.inputs)
+    for count in BATCH_SIZES if inputs.batched else BATCH_SIZES[:1]:
+        feeds = inputs.rows(count)
         try:
             session.run(feeds)
         except Exception as error:  # onnxruntime raises a dozen unrelated types
             raise ConversionError(
-                f"The model does not run on generated inputs {_shapes(feeds)}: {error}",
+                f"The model does not run on generated inputs {shapes(feeds)}: {error}",
                 hint="If a dimension is fixed in truth, export the model with that dimension fixed.",
             ) from error
 
 
-def generated(spec: TensorSpec, count: int, *, integers_below: int = 2) -> Array:
-    """`count` rows for an input (its own size where the first dimension is fixed), the same every time."""
-    free = (count, *[FREE_DIMENSION] * len(spec.shape))
-    shape = tuple(size if size is not None else free[min(axis, 1)] for axis, size in enumerate(spec.shape))
-    random = np.random.default_rng(seed=_seed(spec))
-    if spec.dtype == "bool":
-        return np.asarray(random.integers(0, 2, shape), dtype=np.bool_)
-    if spec.dtype == "string":
-        words: Array = np.array(["", "a", "b", "red", "Grün"], dtype=object)
-        return words[random.integers(0, len(words), shape)]
-    if spec.dtype.startswith(("int", "uint")):
-        return random.integers(0, min(integers_below, np.iinfo(spec.dtype).max), shape).astype(spec.dtype)
-    values = random.standard_normal(shape)
-    if values.ndim and spec.dtype in ("float32", "float64"):
-        values *= _magnitudes(shape)
-    return np.asarray(values, dtype=numpy_dtype(spec.dtype))
-
-
-def _seed(spec: TensorSpec) -> int:
-    return len(spec.shape)
-
-
-def _magnitudes(shape: tuple[int, ...]) -> Array:
-    return row_magnitudes(shape[0]).reshape(-1, *[1] * (len(shape) - 1))
-
-
-def row_magnitudes(count: int) -> Array:
-    """One factor per generated row: ordinary for the first batch, then every magnitude in turn."""
-    turn = np.maximum(np.arange(count) - BATCH_SIZES[-1] + 1, 0)
-    factors: Array = np.asarray(MAGNITUDES)[turn % len(MAGNITUDES)]
-    return factors
-
-
 def _compare_on(
-    session: Session, inputs: Inputs, original: Original, *, rows: Array
+    session: Session, inputs: Inputs, original: Original, *, feeds: Feeds
 ) -> tuple[OutputAgreement, ...]:
-    expected = answers(original, rows)
+    expected = answers(original, feeds)
     try:
-        got = session.run({inputs.spec.name: rows})
+        got = session.run(feeds)
     except Exception as error:  # onnxruntime raises a dozen unrelated types
         raise ConversionError(
-            f"The converted model fails on {len(rows)} rows, where the original answers: {error}",
+            f"The converted model fails on {row_count(feeds)} rows, where the original answers: {error}",
             hint="A size that depends on the batch was probably fixed in conversion (reshape, view, expand).",
         ) from error
     decided = _decided(expected)
-    tolerance = _tolerance(inputs.spec)
+    tolerance = _tolerance(inputs)
     return tuple(
         _agreement(name, value, got.get(name), decided=decided, tolerance=tolerance)
         for name, value in expected.items()
@@ -187,29 +132,20 @@ def _over_all(found: Sequence[OutputAgreement]) -> OutputAgreement:
     )
 
 
-def _tolerance(spec: TensorSpec) -> tuple[float, float]:
-    return TOLERANCES.get(spec.dtype, TOLERANCES["float32"])
+def _tolerance(inputs: Inputs) -> tuple[float, float]:
+    """The loosest that any input's precision calls for."""
+    return max(TOLERANCES.get(spec.dtype, TOLERANCES["float32"]) for spec in inputs.specs)
 
 
-def _sha256(samples: Sequence[Array]) -> str:
-    digest = hashlib.sha256()
-    for rows in samples:
-        digest.update(f"{rows.dtype.name} {rows.shape} ".encode())
-        texts = rows.dtype == object
-        digest.update("\0".join(rows.ravel()).encode() if texts else np.ascontiguousarray(rows).tobytes())
-    return digest.hexdigest()
-
-
-def answers(original: Original, rows: Array) -> Mapping[str, Array]:
+def answers(original: Original, feeds: Feeds) -> Mapping[str, Array]:
     """What the original says; raises `ConversionError` where it fails itself."""
     try:
-        return original(rows)
+        return original(feeds)
     except ConversionError:
         raise
     except Exception as error:  # the user's model may raise anything
         raise ConversionError(
-            f"The model itself fails on an input of {rows.dtype} {list(rows.shape)}: "
-            f"{type(error).__name__}: {error}",
+            f"The model itself fails on {_told(feeds)}: {type(error).__name__}: {error}",
             hint="Check input_type and input_shape: the shape is that of a batch, e.g. (None, 64).",
         ) from error
 
@@ -305,29 +241,37 @@ def _decided(expected: Mapping[str, Array]) -> Array | None:
     return np.asarray(top[:, -1] - top[:, -2] > TIE)
 
 
-def _near_boundaries(rows: Array, original: Original) -> Array:
-    """Rows on both sides of the original's decision boundaries: bisected between rows of different labels."""
-    labels = _labels(original, rows)
+def _near_boundaries(feeds: Feeds, original: Original) -> Feeds | None:
+    """Rows on both sides of the original's decision boundaries: bisected between rows of different labels.
+
+    None where it gives no labels, or where no single input of floats could be bisected.
+    """
+    if len(feeds) != 1:
+        return None
+    ((name, rows),) = feeds.items()
+    labels = _labels(original, feeds)
     if labels is None or rows.dtype.kind != "f":
-        return rows[:0]
+        return None
     ends = np.arange(len(rows))
     starts = np.concatenate([ends[1:], ends[:1]])
     pairs = np.flatnonzero(labels[starts] != labels[ends])[:BRACKETS_MAX]
+    if not len(pairs):
+        return None
     low, high = rows[starts[pairs]], rows[ends[pairs]]
     low_labels = labels[starts[pairs]]
-    for _ in range(BISECTIONS if len(pairs) else 0):
+    for _ in range(BISECTIONS):
         middle = ((low + high) / 2).astype(rows.dtype)
-        same = np.asarray(_labels(original, middle) == low_labels)
+        same = np.asarray(_labels(original, {name: middle}) == low_labels)
         side = same.reshape(-1, *[1] * (rows.ndim - 1))
         low, high = np.where(side, middle, low), np.where(side, high, middle)
-    return np.concatenate([low, high])
+    return {name: np.concatenate([low, high])}
 
 
-def _labels(original: Original, rows: Array) -> Array | None:
+def _labels(original: Original, feeds: Feeds) -> Array | None:
     """The first output that holds one label per row, if there is one."""
-    outputs = answers(original, rows).values()
+    outputs = answers(original, feeds).values()
     return next((value for value in outputs if value.ndim == 1 and value.dtype.kind in "biuOUS"), None)
 
 
-def _shapes(feeds: Mapping[str, Array]) -> str:
-    return ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
+def _told(feeds: Feeds) -> str:
+    return ", ".join(f'an input "{name}" of {rows.dtype} {list(rows.shape)}' for name, rows in feeds.items())

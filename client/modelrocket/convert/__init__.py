@@ -2,21 +2,24 @@
 
 convert(model)
   ├── which framework?   by the module names of its classes; nothing is imported to find out
-  ├── export             one small module per framework (sklearn, torch), each giving a `Source`
-  ├── check              onnx.checker, then onnxruntime beside the original (verify.py)
+  ├── source             one small module per framework, each giving a `Source`
+  ├── export             in a process with limits (apart.py), then onnx.checker (export.py)
+  ├── compare            onnxruntime beside the original (verify.py)
   └── Converted          one file, or a graph and its weights; signature, what was compared
 An .onnx file, its bytes or a ModelProto goes as it is, under its own names (onnx_file).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from importlib import import_module
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from modelrocket.convert.interface import Attempt, Declared, Source
+from modelrocket.convert.apart import Export, Limits, exporting, here
+from modelrocket.convert.export import Exported
+from modelrocket.convert.interface import DEFAULT_TARGET, Attempt, Declared, Source, Target
 from modelrocket.errors import ConversionError, UnsupportedModel
+from modelrocket.inputs import BATCH_SIZES
 from modelrocket.payload import Payload, Weights
 from modelrocket.tensors import TensorSpec
 from modelrocket.verify import Agreement
@@ -25,8 +28,26 @@ if TYPE_CHECKING:
     from modelrocket.quantisation import Quantisation
     from modelrocket.runtime import Session
 
-_CONVERTERS = MappingProxyType({"sklearn": "scikit_learn", "torch": "pytorch"})
-_MESSAGE_MAX = 500
+_CONVERTERS = MappingProxyType(
+    {
+        "catboost": "cat",
+        "equinox": "jax_function",
+        "flax": "jax_function",
+        "jax": "jax_function",
+        "jaxlib": "jax_function",
+        "keras": "keras3",
+        "lightgbm": "lgbm",
+        "sklearn": "scikit_learn",
+        "tensorflow": "saved_model",
+        "torch": "pytorch",
+        "transformers": "hugging_face",
+        "xgboost": "xgb",
+    }
+)
+"""Modules here, by the package that a model's class is from; a class's own goes before its bases'."""
+
+
+__all__ = ["Converted", "Limits", "Target", "convert"]
 
 
 @dataclass(frozen=True)
@@ -56,23 +77,37 @@ class Converted:
         return Payload(self.model, self.weights)
 
 
-def convert(
-    model: object, input_type: object = None, input_shape: tuple[int | None, ...] | None = None
+def convert(  # noqa: PLR0913 - what `upload` passes on
+    model: object,
+    input_type: object = None,
+    input_shape: object = None,
+    *,
+    sample: object = None,
+    target: Target = DEFAULT_TARGET,
+    limits: Limits | None = None,
+    show: Callable[[str], None] = lambda _: None,
 ) -> Converted:
     """Convert and check a model; type and shape describe a batch, as `np.float32, (None, 64)`.
 
-    Raises `ConversionError` (`UnsupportedModel` where no converter knows the model).
+    `limits`: of a process that the model is exported in; without them it is exported in this one. `show` is
+    told of each step. Raises `ConversionError` (`UnsupportedModel` where no converter knows the model).
     """
-    declared = Declared(input_type, input_shape)
+    declared = Declared(input_type, input_shape, sample, target)
     modules = [cls.__module__ for cls in type(model).__mro__]
     if _is_onnx(model, modules):
+        show("Checking the model")
         return _as_it_is(model, declared)
     roots = (module.partition(".")[0] for module in modules)
     framework = next((root for root in roots if root in _CONVERTERS), None)
     if framework is None:
         raise _unsupported(model)
-    converter = import_module(f"modelrocket.convert.{_CONVERTERS[framework]}")
-    return _first_that_agrees(converter.source(model, declared))
+    converter = f"modelrocket.convert.{_CONVERTERS[framework]}"
+    source: Source = import_module(converter).source(model, declared)
+    if limits is None:
+        return _first_that_agrees(source, here(source), show)
+    with exporting(converter, model, declared, source, limits) as (export, note):
+        notes = source.notes if note is None else (*source.notes, note)
+        return _first_that_agrees(replace(source, notes=notes), export, show)
 
 
 def _is_onnx(model: object, modules: list[str]) -> bool:
@@ -99,14 +134,18 @@ def _as_it_is(model: object, declared: Declared) -> Converted:
     )
 
 
-def _first_that_agrees(source: Source) -> Converted:
+def _first_that_agrees(source: Source, export: Export, show: Callable[[str], None]) -> Converted:
     from modelrocket import verify
 
-    verify.answers(source.original, source.inputs.rows(verify.BATCH_SIZES[-1]))
+    show("Asking the model itself")
+    verify.answers(source.original, source.inputs.rows(BATCH_SIZES[-1]))
     failures: list[ConversionError] = []
-    for attempt in source.attempts:
+    for number, attempt in enumerate(source.attempts):
         try:
-            return _converted(source, attempt)
+            show(f"Converting with {attempt.exporter}")
+            made = export(number)
+            show("Comparing it with the original")
+            return _converted(source, attempt, made)
         except ConversionError as error:
             failures.append(error)
     if len(failures) == 1:
@@ -115,17 +154,17 @@ def _first_that_agrees(source: Source) -> Converted:
     raise ConversionError(f"No exporter converted the model:\n{told}", hint=source.hint) from failures[0]
 
 
-def _converted(source: Source, attempt: Attempt) -> Converted:
+def _converted(source: Source, attempt: Attempt, made: Exported) -> Converted:
     from modelrocket import runtime, verify
 
-    payload, opsets = _checked(source, attempt)
+    payload = made.payload
     session = _load(payload)
     agreement = verify.compare(session, source.inputs, source.original)
     return Converted(
         model=payload.model,
         framework=source.framework,
         producer={"exporter": attempt.exporter} | runtime.versions(),
-        opsets=opsets,
+        opsets=made.opsets,
         inputs=session.inputs,
         outputs=session.outputs,
         agreement=agreement,
@@ -142,39 +181,6 @@ def _load(payload: Payload) -> "Session":
     from modelrocket.convert.two_files import graph_beside
 
     return runtime.load_mapped(graph_beside(payload.weights))
-
-
-def _checked(source: Source, attempt: Attempt) -> tuple[Payload, dict[str, int]]:
-    """The model, and the operator sets it imports."""
-    import onnx
-
-    from modelrocket.convert.graph import opsets, tidied
-    from modelrocket.convert.two_files import graph_beside, two_files
-
-    try:
-        model = tidied(attempt.export())
-        if attempt.folder is not None:
-            payload = two_files(model, beside=Path(attempt.folder.name))
-            attempt.folder.cleanup()
-            assert payload.weights is not None
-            onnx.checker.check_model(graph_beside(payload.weights))
-            return payload, opsets(model)
-        onnx.checker.check_model(model)
-        return Payload(bytes(model.SerializeToString())), opsets(model)
-    except ConversionError:
-        raise
-    except Exception as error:  # exporters raise anything at all
-        raise ConversionError(
-            f"{attempt.exporter} does not convert this model ({source.framework}): {_told(error)}",
-            hint=source.hint,
-        ) from error
-
-
-def _told(error: Exception) -> str:
-    """The root of the trouble in a few lines: some exporters put whole weight matrices into it."""
-    cause = error.__cause__ or error
-    text = f"{type(cause).__name__}: {cause}"
-    return text if len(text) <= _MESSAGE_MAX else f"{text[:_MESSAGE_MAX]} …"
 
 
 def _unsupported(model: object) -> UnsupportedModel:

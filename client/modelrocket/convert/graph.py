@@ -10,6 +10,7 @@ def tidied(model: ModelProto) -> ModelProto:
     """The same model, one import per operator set, without the exporter's notes (source lines, paths)."""
     tidy = ModelProto()
     tidy.CopyFrom(model)
+    tidy.graph.name = "model"  # some exporters make up another one each time
     versions: dict[str, int] = {}
     for opset in tidy.opset_import:
         versions[opset.domain] = max(opset.version, versions.get(opset.domain, 0))

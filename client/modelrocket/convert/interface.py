@@ -1,30 +1,56 @@
-"""What a framework's converter gives: ways to export the model, and the original to compare with."""
+"""What a framework's converter gives: ways to export the model, and the original to compare with.
 
-from collections.abc import Callable
+A converter is a module with `source(model, declared)`. The models of a framework that cloudpickle does not
+copy to another process need two more: `packed(model, folder)` gives something that it does copy, writing what
+is large into the folder, and `unpacked(thing, folder)` makes the model of that again.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from modelrocket.errors import ConversionError
-from modelrocket.tensors import DTYPES, Shape, TensorSpec
-from modelrocket.verify import Inputs, Original
+from modelrocket.inputs import Inputs, Values
+from modelrocket.tensors import DTYPES, Array, Shape, TensorSpec, numpy_dtype
+from modelrocket.verify import Original
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-OPSET = 20
-"""The ONNX operator set that exporters aim at; onnxruntime has run it since 1.17."""
 
 INPUT = "modelInput"
 OUTPUT = "modelOutput"
 PROBABILITIES = "probabilities"
 
+_OPSET, _ML_OPSET = 20, 3
+"""What exporters know well; onnxruntime has run both since 1.17."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The operator sets that exporters aim at: of ai.onnx and of ai.onnx.ml."""
+
+    opset: int = _OPSET
+    ml_opset: int = _ML_OPSET
+
+    @classmethod
+    def within(cls, opsets: Mapping[str, Mapping[str, int]]) -> Self:
+        """Nearest to what exporters know well; `min` and `max` by domain, as a platform publishes them."""
+        return cls(_nearest(_OPSET, opsets["ai.onnx"]), _nearest(_ML_OPSET, opsets["ai.onnx.ml"]))
+
+
+DEFAULT_TARGET = Target()
+
+
+def _nearest(wanted: int, bounds: Mapping[str, int]) -> int:
+    return min(max(wanted, bounds["min"]), bounds["max"])
+
 
 @dataclass(frozen=True)
 class Attempt:
-    """One way to export the model; `export` may raise anything.
+    """One way to export the model; `export` may raise anything, and a `ConversionError` is told as it is.
 
     `folder`: where the weights are then, for a model too large for one file; gone when nobody holds it.
     """
@@ -36,41 +62,142 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Source:
-    """A model in memory; its attempts are tried in turn until one answers like the original."""
+    """A model in memory; its attempts are tried in turn until one answers like the original.
+
+    notes: what its owner should know, of an input that is cast for example; shown, and kept in the receipt.
+    """
 
     framework: str
     attempts: tuple[Attempt, ...]
     inputs: Inputs
     original: Original
     hint: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Declared:
-    """What the caller said about the model's input, either part of which may be missing."""
+    """What the caller said about the model's inputs, any part of which may be missing, and what to aim at.
+
+    input_type, input_shape: of the single input, or by the name of each of several.
+    sample: rows as callers will send them: what numpy reads as an array, a table with columns, or a mapping
+    or tuple of arrays for several inputs.
+    """
 
     input_type: Any = None
-    input_shape: tuple[int | None, ...] | None = None
+    input_shape: Any = None
+    sample: Any = None
+    target: Target = DEFAULT_TARGET
 
-    def spec(self, *, example: str, shape: Shape | None = None) -> TensorSpec:
-        """The model's single input; `shape` is what the framework itself knows. Raises `ConversionError`."""
-        declared_shape = self.input_shape if self.input_shape is not None else shape
-        missing = [
-            name
-            for name, value in (("input_type", self.input_type), ("input_shape", declared_shape))
-            if value is None
-        ]
-        if missing or declared_shape is None:
+    @property
+    def several(self) -> bool:
+        """The caller speaks of inputs by name or by position."""
+        said = (self.input_type, self.input_shape, self.sample)
+        return isinstance(self.sample, tuple) or any(isinstance(one, Mapping) for one in said)
+
+    def spec(self, *, example: str, shape: Shape | None = None, dtype: str | None = None) -> TensorSpec:
+        """The model's single input; `shape` and `dtype` are what the framework itself knows.
+
+        What the caller said goes first, then the sample, then the framework. Raises `ConversionError`.
+        """
+        sampled = None if self.sample is None else to_array(self.sample)
+        return _spec(
+            INPUT,
+            (self.input_type, None if sampled is None else _sampled_dtype(sampled), dtype),
+            (self.input_shape, None if sampled is None else (None, *sampled.shape[1:]), shape),
+            example=example,
+        )
+
+    def specs(self, *, example: str, names: Sequence[str] = ()) -> tuple[TensorSpec, ...]:
+        """Several inputs by name; `names` are the framework's own, for a sample that is a tuple.
+
+        Raises `ConversionError`, also where the names that the caller used differ from each other.
+        """
+        types, sizes = _by_name(self.input_type), _by_name(self.input_shape)
+        samples = self.samples(names)
+        found = next((tuple(said) for said in (samples, types, sizes) if said), ())
+        if any(said and set(said) != set(found) for said in (types, sizes, samples)):
             raise ConversionError(
-                f"Converting this model needs {' and '.join(missing)}: the model does not know it.",
+                "input_type, input_shape and sample must name the same inputs.",
                 hint=f"For example: {example}",
             )
-        return TensorSpec(INPUT, dtype_name(self.input_type), _batch_shape(declared_shape, example=example))
+        return tuple(
+            _spec(
+                name,
+                (types.get(name), _sampled_dtype(samples[name]) if samples else None),
+                (sizes.get(name), (None, *samples[name].shape[1:]) if samples else None),
+                example=example,
+            )
+            for name in found
+        )
+
+    def inputs(self, *specs: TensorSpec, values: Mapping[str, Values] | None = None) -> Inputs:
+        """With the sample as these inputs take it. Raises `ConversionError` where it does not fit them."""
+        sample: dict[str, Array] | None = None
+        if self.sample is not None:
+            given = self.samples([spec.name for spec in specs]) or {specs[0].name: to_array(self.sample)}
+            sample = {spec.name: _fitting(given, spec) for spec in specs}
+        return Inputs(specs, values or {}, sample)
+
+    def samples(self, names: Sequence[str] = ()) -> dict[str, Array]:
+        """The sample of several inputs by name; nothing where none was given."""
+        if isinstance(self.sample, tuple):
+            return dict(zip(names, map(to_array, self.sample), strict=False))
+        return {str(name): to_array(rows) for name, rows in _by_name(self.sample).items()}
+
+
+def _by_name(said: Any) -> Mapping[str, Any]:
+    return said if isinstance(said, Mapping) else {}
+
+
+def to_array(value: Any) -> Array:
+    """What the caller has, as numpy has it: nested lists, tables, tensors of any framework."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+    try:
+        array = np.asarray(value)
+    except Exception as error:  # frameworks raise their own
+        raise ConversionError(
+            f"sample cannot be read as an array: {type(error).__name__}: {error}"
+        ) from error
+    return array.astype(object) if array.dtype.kind in "US" else array
+
+
+def _fitting(given: Mapping[str, Array], spec: TensorSpec) -> Array:
+    rows = given.get(spec.name)
+    if rows is None:
+        raise ConversionError(f'sample has no rows for the input "{spec.name}"; it has {", ".join(given)}.')
+    fits = rows.ndim == len(spec.shape) and all(
+        size in (None, got) for size, got in zip(spec.shape, rows.shape, strict=True)
+    )
+    if not fits or not len(rows):
+        raise ConversionError(f'sample has the shape {list(rows.shape)}, the input "{spec.name}" is {spec}.')
+    try:
+        return rows.astype(numpy_dtype(spec.dtype))
+    except (TypeError, ValueError) as error:
+        raise ConversionError(f'sample does not fit the input "{spec.name}" ({spec}): {error}') from error
+
+
+def _sampled_dtype(rows: Array) -> str:
+    """float64 is what numpy makes of any numbers; models are trained on float32."""
+    return "float32" if rows.dtype == np.float64 else dtype_name(rows.dtype)
+
+
+def _spec(name: str, dtypes: Sequence[Any], shapes: Sequence[Any], *, example: str) -> TensorSpec:
+    dtype = next((one for one in dtypes if one is not None), None)
+    shape = next((one for one in shapes if one is not None), None)
+    missing = [said for said, value in (("input_type", dtype), ("input_shape", shape)) if value is None]
+    if missing or shape is None:
+        raise ConversionError(
+            f"Converting this model needs {' and '.join(missing)}: the model does not know it.",
+            hint=f"For example: {example}\nOr give rows as callers will send them: sample=X_test[:100]",
+        )
+    return TensorSpec(name, dtype_name(dtype), _batch_shape(shape, example=example))
 
 
 def dtype_name(input_type: object) -> str:
     """A numpy or torch dtype, a type or a name -> the dtype name of the wire. Raises `ConversionError`."""
-    if input_type in (str, np.str_, object):
+    if input_type in (str, np.str_, object, np.dtype(object)):
         return "string"
     name = str(input_type).removeprefix("torch.")
     if name not in DTYPES:

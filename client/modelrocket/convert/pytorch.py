@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelrocket.convert import graph, two_files
-from modelrocket.convert.interface import INPUT, OPSET, OUTPUT, Attempt, Declared, Source
+from modelrocket.convert.interface import INPUT, OUTPUT, Attempt, Declared, Source, Target
 from modelrocket.errors import ConversionError, UnsupportedModel
+from modelrocket.inputs import Inputs
 from modelrocket.tensors import Array, TensorSpec, numpy_dtype
-from modelrocket.verify import Inputs
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -44,29 +44,30 @@ def source(model: Any, declared: Declared) -> Source:
             f"{type(model).__name__} is not a torch.nn.Module.", hint="Give the module itself."
         )
     _device(module)
-    inputs = Inputs(declared.spec(example=_EXAMPLE))
+    inputs = declared.inputs(declared.spec(example=_EXAMPLE))
     return Source(
         framework=f"PyTorch {torch.__version__}",
-        attempts=_attempts(module, inputs),
+        attempts=_attempts(module, inputs, declared.target),
         inputs=inputs,
-        original=lambda rows: _answers(module, rows),
+        original=lambda feeds: _answers(module, feeds[INPUT]),
         hint=_HINT,
     )
 
 
-def _attempts(module: Any, inputs: Inputs) -> tuple[Attempt, ...]:
+def _attempts(module: Any, inputs: Inputs, target: Target) -> tuple[Attempt, ...]:
     """For a module that is too large for one file only dynamo's: it writes the weights beside the graph."""
     held = {tensor.data_ptr(): tensor.nbytes for tensor in (*module.parameters(), *module.buffers())}
     if sum(held.values()) <= two_files.ONE_FILE_BYTES_MAX:
         return (
             Attempt(
-                _DYNAMO, lambda: _exported_by_dynamo(module, inputs, lambda program: program.model_proto)
+                _DYNAMO,
+                lambda: _exported_by_dynamo(module, inputs, target, lambda program: program.model_proto),
             ),
-            Attempt("torch.onnx (TorchScript)", lambda: _exported_by_torchscript(module, inputs)),
+            Attempt("torch.onnx (TorchScript)", lambda: _exported_by_torchscript(module, inputs, target)),
         )
     folder = TemporaryDirectory(prefix="modelrocket-", ignore_cleanup_errors=True)
     path = Path(folder.name) / "exported.onnx"
-    export = partial(_exported_by_dynamo, module, inputs, lambda program: _saved(program, path))
+    export = partial(_exported_by_dynamo, module, inputs, target, lambda program: _saved(program, path))
     return (Attempt(_DYNAMO, export, folder),)
 
 
@@ -74,17 +75,19 @@ def _torch() -> Any:
     return import_module("torch")
 
 
-def _exported_by_dynamo(module: Any, inputs: Inputs, proto_of: Callable[[Any], "ModelProto"]) -> "ModelProto":
+def _exported_by_dynamo(
+    module: Any, inputs: Inputs, target: Target, proto_of: Callable[[Any], "ModelProto"]
+) -> "ModelProto":
     torch = _torch()
-    names = list(_answers(module, inputs.rows(_EXAMPLE_ROWS)))
-    free = {axis: torch.export.Dim.DYNAMIC for axis in _free_axes(inputs.spec)}
+    names = list(_answers(module, inputs.rows(_EXAMPLE_ROWS)[INPUT]))
+    free = {axis: torch.export.Dim.DYNAMIC for axis in _free_axes(inputs.specs[0])}
     with _ready_to_export(module), _quiet():
         program = torch.onnx.export(
             module,
-            (_tensor(inputs.rows(_EXAMPLE_ROWS)),),
+            (_tensor(inputs.rows(_EXAMPLE_ROWS)[INPUT]),),
             dynamo=True,
             dynamic_shapes=(free,),
-            opset_version=OPSET,
+            opset_version=target.opset,
             verbose=False,
         )
         return _named(proto_of(program), names)
@@ -98,22 +101,22 @@ def _saved(program: Any, path: Path) -> "ModelProto":
     return onnx.load(path, load_external_data=False)
 
 
-def _exported_by_torchscript(module: Any, inputs: Inputs) -> "ModelProto":
+def _exported_by_torchscript(module: Any, inputs: Inputs, target: Target) -> "ModelProto":
     import onnx
 
-    names = list(_answers(module, inputs.rows(_EXAMPLE_ROWS)))
-    axes = {axis: "batch" if axis == 0 else f"size{axis}" for axis in _free_axes(inputs.spec)}
+    names = list(_answers(module, inputs.rows(_EXAMPLE_ROWS)[INPUT]))
+    axes = {axis: "batch" if axis == 0 else f"size{axis}" for axis in _free_axes(inputs.specs[0])}
     content = io.BytesIO()
     with _ready_to_export(module), _quiet():
         _torch().onnx.export(
             module,
-            (_tensor(inputs.rows(_EXAMPLE_ROWS)),),
+            (_tensor(inputs.rows(_EXAMPLE_ROWS)[INPUT]),),
             content,
             dynamo=False,
             input_names=[INPUT],
             output_names=names,
             dynamic_axes={INPUT: axes} | {name: {0: "batch"} for name in names},
-            opset_version=OPSET,
+            opset_version=target.opset,
         )
     return _named(onnx.ModelProto.FromString(content.getvalue()), names)
 

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelrocket.convert import graph
-from modelrocket.convert.interface import INPUT, OPSET, OUTPUT, PROBABILITIES, Attempt, Declared, Source
+from modelrocket.convert.interface import INPUT, OUTPUT, PROBABILITIES, Attempt, Declared, Source, Target
 from modelrocket.errors import ConversionError, UnsupportedModel
+from modelrocket.inputs import Inputs, Values
 from modelrocket.tensors import Array, Shape, TensorSpec
-from modelrocket.verify import Inputs
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-_ML_OPSET = 3
 _INTEGERS_BELOW = 256
 _HINT = (
     "Try a simpler estimator, or export it to ONNX yourself and give the file. "
@@ -32,13 +31,15 @@ def source(model: Any, declared: Declared) -> Source:
     """Raises `ConversionError` where the estimator is not fitted or the declared input does not fit it."""
     _check_is_fitted(model)
     spec = _spec(model, declared)
-    inputs = Inputs(spec, integers_below=_INTEGERS_BELOW)
+    inputs = declared.inputs(spec, values={INPUT: Values(integers_below=_INTEGERS_BELOW)})
     skl2onnx = _skl2onnx()
     return Source(
         framework=f"scikit-learn {import_module('sklearn').__version__}",
-        attempts=(Attempt(f"skl2onnx {skl2onnx.__version__}", lambda: _export(model, inputs)),),
+        attempts=(
+            Attempt(f"skl2onnx {skl2onnx.__version__}", lambda: _export(model, inputs, declared.target)),
+        ),
         inputs=inputs,
-        original=lambda rows: _answers(model, rows),
+        original=lambda feeds: _answers(model, feeds[INPUT]),
         hint=_HINT,
     )
 
@@ -77,9 +78,9 @@ def _skl2onnx() -> Any:
         raise ConversionError("Converting scikit-learn models needs skl2onnx.", hint=hint) from error
 
 
-def _export(model: Any, inputs: Inputs) -> "ModelProto":
-    answers = _answers(model, inputs.rows(2))
-    exported = _exported(model, inputs.spec)
+def _export(model: Any, inputs: Inputs, target: Target) -> "ModelProto":
+    answers = _answers(model, inputs.rows(2)[INPUT])
+    exported = _exported(model, inputs.specs[0], target)
     outputs = [name for name, _ in zip(answers, exported.graph.output, strict=False)]
     named = graph.with_names(exported, inputs=[INPUT], outputs=outputs)
     if answers[OUTPUT].ndim == 1 and len(named.graph.output[0].type.tensor_type.shape.dim) != 1:
@@ -87,10 +88,10 @@ def _export(model: Any, inputs: Inputs) -> "ModelProto":
     return named
 
 
-def _exported(model: Any, spec: TensorSpec) -> "ModelProto":
+def _exported(model: Any, spec: TensorSpec, target: Target) -> "ModelProto":
     arguments: dict[str, Any] = {
         "initial_types": [(INPUT, _tensor_type(spec))],
-        "target_opset": {"": OPSET, "ai.onnx.ml": _ML_OPSET},
+        "target_opset": {"": target.opset, "ai.onnx.ml": target.ml_opset},
     }
     if hasattr(model, "predict_proba"):
         arguments["options"] = {id(model): {"zipmap": False}}

@@ -21,6 +21,7 @@ from modelrocket.tensors import decode, encode
 ENDPOINT = "http://rocket.test"
 STORE = "http://store.test"
 API_KEY = "mr_account"
+OPSETS = {"ai.onnx": {"min": 7, "max": 28}, "ai.onnx.ml": {"min": 1, "max": 5}}
 MODEL_ID = "5b1c5f5e-0000-4000-8000-000000000001"
 
 
@@ -64,6 +65,8 @@ class Server:
         return b"".join(self.stored[offset] for offset in sorted(self.stored))
 
     def answer(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/limits":
+            return httpx.Response(200, json={"model_file": {"opsets": OPSETS}})
         self.requests.append(f"{request.method} {request.url.path}")
         if self.troubles:
             response = self.troubles.pop(0)(request)

@@ -131,7 +131,7 @@ class Talking(nn.Module):  # type: ignore[misc, name-defined]
         pytest.param(
             mlp,
             (None, 63),
-            r"itself fails on an input of float32 \[7, 63\](?s:.*)input_shape",
+            r'itself fails on an input "modelInput" of float32 \[7, 63\](?s:.*)input_shape',
             id="wrong shape",
         ),
         pytest.param(mlp, None, r"needs input_shape(?s:.*)upload\(model", id="no shape"),

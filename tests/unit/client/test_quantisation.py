@@ -104,10 +104,10 @@ def test_what_it_costs_is_what_comes_out_row_by_row(trained: Any, int8_form: Con
     """The errors as they are told, against those of the answers to the same rows."""
     assert int8_form.source is not None
     assert int8_form.quantisation is not None
-    rows = int8_form.source.inputs.rows(256)
+    rows = int8_form.source.inputs.rows(256)["modelInput"]
     session = load(int8_form.model, threads=1)
     got = np.concatenate([session.run({"modelInput": row[None]})["modelOutput"] for row in rows])
-    expected = int8_form.source.original(rows)["modelOutput"]
+    expected = int8_form.source.original({"modelInput": rows})["modelOutput"]
     (loss,) = int8_form.quantisation.int8.outputs
     assert (loss.rows, loss.rows_agreeing) == (256, 256)
     assert loss.abs_error_max == pytest.approx(np.abs(got - expected).max(), rel=1e-3)
@@ -122,7 +122,7 @@ def test_labels_are_counted_row_by_row() -> None:
     converted = quantised(convert(model, np.float32, (None, 64)), accept_loss=True, show=lambda _: None)
     assert converted.quantisation is not None
     assert converted.source is not None
-    rows = converted.source.inputs.rows(256)
+    rows = converted.source.inputs.rows(256)["modelInput"]
     session = load(converted.model, threads=1)
     got = np.concatenate([session.run({"modelInput": row[None]})["modelOutput"] for row in rows])
     labels = next(one for one in converted.quantisation.int8.outputs if one.name == "modelOutput")

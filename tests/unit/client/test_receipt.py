@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,10 +15,11 @@ from sklearn.linear_model import LogisticRegression
 from modelrocket import verify
 from modelrocket.convert import Converted, convert
 from modelrocket.errors import ConversionError
+from modelrocket.inputs import Feeds, Inputs
 from modelrocket.receipt import receipt
 from modelrocket.runtime import load
 from modelrocket.tensors import Array, TensorSpec
-from modelrocket.verify import Inputs, OutputAgreement
+from modelrocket.verify import OutputAgreement
 
 SHA256 = "ab" * 32
 
@@ -72,16 +72,18 @@ def test_of_more_outputs_than_fit_the_worst_are_kept(converted: Converted) -> No
     assert [one["name"] for one in kept] == [one.name for one in many[-len(kept) :]]
 
 
-INPUTS = Inputs(TensorSpec("x", "float32", (None, 2)))
+INPUTS = Inputs((TensorSpec("x", "float32", (None, 2)),))
 
 
 def test_a_flipped_label_is_counted_in_a_tie_and_refused_elsewhere() -> None:
     session = load(constant_label().SerializeToString())
 
-    def undecided(rows: Array) -> Mapping[str, Array]:
+    def undecided(feeds: Feeds) -> Feeds:
+        rows = feeds["x"]
         return {"label": flipped_once(rows), "probabilities": np.full((len(rows), 2), 0.5, np.float32)}
 
-    def decided(rows: Array) -> Mapping[str, Array]:
+    def decided(feeds: Feeds) -> Feeds:
+        rows = feeds["x"]
         return {"label": flipped_once(rows), "probabilities": np.tile([[0.9, 0.1]], (len(rows), 1))}
 
     agreement = verify.compare(session, INPUTS, undecided)
@@ -95,14 +97,14 @@ def test_a_flipped_label_is_counted_in_a_tie_and_refused_elsewhere() -> None:
 def test_the_sample_is_hashed_by_its_values() -> None:
     session = load(doubling().SerializeToString())
 
-    def original(rows: Array) -> Mapping[str, Array]:
-        return {"y": rows * 2}
+    def original(feeds: Feeds) -> Feeds:
+        return {"y": feeds["x"] * 2}
 
     found = verify.compare(session, INPUTS, original)
     digest = hashlib.sha256()
-    for count in (1, 2, 7, 512):
-        rows = INPUTS.rows(count)
-        digest.update(f"float32 {rows.shape} ".encode() + rows.tobytes())
+    for count in (1, 2, 3, 7, 512):
+        rows = INPUTS.rows(count)["x"]
+        digest.update(f"x float32 {rows.shape} ".encode() + rows.tobytes())
     assert found.sample_sha256 == digest.hexdigest()
 
 
