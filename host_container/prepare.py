@@ -166,9 +166,9 @@ class Preparer:
         if measured.passport is None:
             found = msgspec.structs.replace(found, refusal=measured.refusal)
             return self._failed(job, measured.reason or "It could not be measured.", found)
-        if measured.passport.memory_bytes > self._bench.bytes_max:
+        if measured.passport.memory_bytes_mapped > self._bench.bytes_max:
             found = msgspec.structs.replace(found, refusal=Refusal.MEMORY)
-            return self._failed(job, self._too_large(measured.passport.memory_bytes), found)
+            return self._failed(job, self._too_large(measured.passport.memory_bytes_mapped), found)
         result = PrepareResult(
             job.version_id,
             self._host_id,

@@ -256,7 +256,7 @@ class Replicas:
         record = await self.record(version_id)
         if record is None or self._recent_failure(version_id) or version_id in self._loading:
             return
-        if self._cache.room_beside_wanted(_item(record), now=self._clock()):
+        if self._cache.room_beside_wanted(self._item(record), now=self._clock()):
             await asyncio.wait({self._start(record, self._reserve_beside_wanted).task})
 
     def _recent_failure(self, version_id: str) -> ModelRocketError | None:
@@ -273,7 +273,7 @@ class Replicas:
     async def _load(self, record: VersionRecord, reserve: Reserve) -> None:
         try:
             async with self._slots:
-                await self._load_reserved(record, self._unload(reserve(_item(record))))
+                await self._load_reserved(record, self._unload(reserve(self._item(record))))
         except (NoCapacity, NotFound):
             raise  # nothing is wrong with the version
         except ModelRocketError as error:
@@ -314,7 +314,7 @@ class Replicas:
         )
         if built is None:
             self._builds.loaded_plainly(record, load_seconds=loaded.report.load_seconds)
-        elif built.prepacking_pays:
+        elif built.prepacking_pays and self._takes_prepacked(record):
             self._background(self._prepack(loaded))
 
     def _refuse_dropped(self, loaded: Loaded) -> None:
@@ -368,6 +368,17 @@ class Replicas:
         finally:
             self.release(loaded)
 
+    def _item(self, record: VersionRecord) -> Item:
+        passport = record.passport
+        size = passport.memory_bytes if self._takes_prepacked(record) else passport.memory_bytes_mapped
+        return Item(
+            record.version_id, bytes=max(record.bytes_in_all, size), cost_seconds=passport.load_ms / 1000
+        )
+
+    def _takes_prepacked(self, record: VersionRecord) -> bool:
+        """Whether this host is large enough for its weights a second time, rearranged."""
+        return record.passport.memory_bytes <= self._cache.bytes_max
+
     def _reserve(self, item: Item) -> tuple[str, ...]:
         try:
             return self._cache.reserve(item, now=self._clock())
@@ -404,11 +415,6 @@ class Replicas:
         if len(self._failures) > _RECORDS_MAX:
             self._failures.popitem(last=False)
         self._events.write("load_failed", version=record.version_id, code=error.code, message=error.message)
-
-
-def _item(record: VersionRecord) -> Item:
-    size = max(record.bytes_in_all, record.passport.memory_bytes)
-    return Item(record.version_id, bytes=size, cost_seconds=record.passport.load_ms / 1000)
 
 
 def _retrieved(task: asyncio.Task[None]) -> None:

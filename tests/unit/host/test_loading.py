@@ -13,7 +13,7 @@ import pytest
 from onnx import helper
 
 from chalicelib.contract.messages import Passport, VersionRecord
-from host_container import builds, prepared
+from host_container import builds, prepared, replicas
 from host_container.examination import ExaminationLimits, run_build
 from host_container.prepared import Built
 from host_container.session import load, load_mapped, load_prepacked
@@ -144,6 +144,34 @@ def test_the_second_load_is_of_the_form_and_then_prepacked(tmp_path: Path) -> No
         assert len(door.events("form_built")) == 1
 
     play(tmp_path, scene, dense(), passport=HEAVY)
+
+
+@pytest.mark.usefixtures("every_load_counts_as_slow")
+def test_where_only_the_mapped_weights_fit_they_stay_mapped(tmp_path: Path) -> None:
+    """Rearranged beside them, they would take twice the memory: more than this host has for all models."""
+    content = dense()
+    size = len(content)
+    tight = Passport(
+        load_ms=0.001,
+        run_ms=1.0,
+        memory_bytes=2 * size,
+        bytes_anonymous=1_000,
+        bytes_mapped=size,
+        bytes_prepacked=size,
+    )
+
+    async def scene(door: Door) -> None:
+        [record] = door.records
+        first = await answer(door, record)
+        await event(door, "form_built")
+        await restarted(door, record)
+        for _ in range(3):
+            np.testing.assert_allclose(await answer(door, record), first, rtol=1e-4, atol=1e-6)
+        assert door.host.router.replicas.bytes_used == size + 1_000
+        await asyncio.sleep(2 * replicas._PREPACK_DELAY_SECONDS)
+        assert door.events("prepacked") == door.events("not_prepacked") == []
+
+    play(tmp_path, scene, content, passport=tight, memory_bytes_max=size + size // 2)
 
 
 @pytest.mark.usefixtures("every_load_counts_as_slow")

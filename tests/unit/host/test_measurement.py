@@ -94,6 +94,7 @@ def test_where_prepacking_pays_the_copy_is_counted_too(tmp_path: Path) -> None:
     assert found.prepack_gain == 2
     assert found.bytes_prepacked > 8 * limits.MIB > found.bytes_anonymous
     assert found.memory_bytes >= found.bytes_mapped + found.bytes_prepacked
+    assert found.bytes_mapped <= found.memory_bytes_mapped <= found.memory_bytes - 7 * limits.MIB
 
 
 def test_a_run_that_takes_long_is_not_tried_with_more_rows(tmp_path: Path) -> None:
