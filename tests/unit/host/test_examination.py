@@ -20,9 +20,12 @@ from chalicelib.contract import limits
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.findings import Findings, Refusal
 from chalicelib.contract.messages import TensorSignature
+from host_container import examine
 from host_container.events import EventLog
 from host_container.examination import ExaminationLimits, ExaminationLost, run_examination
+from host_container.firewall import Refused
 from host_container.orders import Doing, Report
+from host_container.prepared import ModelFiles
 from tests.support import onnx_models
 from tests.support.onnx_models import data, identity, model, value, weight
 from tests.support.processes import descendants
@@ -260,3 +263,15 @@ def test_weights_that_are_inputs_too_are_no_inputs(tmp_path: Path) -> None:
     report = examined(tmp_path, data(model(nodes, inputs, [value("y", [None])], [weight("w", [1])])))
     assert report.signature is not None
     assert [given.name for given in report.signature.inputs] == ["x"]
+
+
+def test_a_file_that_takes_too_long_to_load_is_refused_for_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within its processor time, but longer than whoever waits for a cold model would."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(onnx_models.marked(3))
+    monkeypatch.setattr(ModelFiles, "load_seconds_max", property(lambda _: 0.0))
+    with pytest.raises(Refused, match=r"takes 0 s to load; 0 s are allowed. Simplify") as raised:
+        examine.examine(path, begins=lambda doing: None)
+    assert raised.value.refusal is Refusal.SLOW_TO_LOAD
