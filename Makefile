@@ -7,10 +7,10 @@ CODE   := app.py chalicelib host_container infra client/modelrocket benchmarks t
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test bench check fix lock clean
+.PHONY: help setup demo up test bench client-matrix check fix lock clean
 
 help: ## this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed ## create .venv and install everything from the locked files
 
@@ -26,6 +26,9 @@ test: $(VENV)/.installed-dev ## run every test over the real servers
 bench: $(VENV)/.installed ## measure everything, or BENCH=fairness; QUICK=1 ONLY=tiny PEERS=fastapi,litserve,mlserver,bentoml
 	@$(RUN)/python -m benchmarks $(BENCH) $(if $(ONLY),--only $(ONLY)) $(if $(PEERS),--peers $(PEERS)) \
 		$(if $(QUICK),--quick) $(ARGS)
+
+client-matrix: $(VENV)/.installed-dev ## convert every model of every framework, or FAMILY=scikit_learn; ONLY=SVC WRITE=1
+	@$(RUN)/python -m tests.matrix $(FAMILY) $(if $(ONLY),--only $(ONLY)) $(if $(WRITE),--write-docs) $(ARGS)
 
 check: $(VENV)/.installed-dev ## what must be green at every commit: style, types, layers
 	$(RUN)/ruff check .

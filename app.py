@@ -8,9 +8,11 @@ import msgspec
 from chalice.app import CloudWatchEvent, Rate, Request, Response
 
 from chalicelib import __version__, views
+from chalicelib.contract import metadata
 from chalicelib.contract.inference import read_deadline, read_number, read_sticky_key
+from chalicelib.contract.metadata import ModelPath
 from chalicelib.http import Boundary, read_body, read_query, read_raw
-from chalicelib.routing import InferenceCall
+from chalicelib.routing import InferenceCall, OpenInference
 from chalicelib.threadsafe import ThreadSafeChalice
 from chalicelib.traffic import ChangeTraffic, RollBack
 from chalicelib.uploads import BeginUpload
@@ -38,6 +40,38 @@ def inference(request: Request, request_id: str) -> Response:
         sticky=read_sticky_key(request.headers.get("x-sticky-key")),
     )
     return views.inference(control_plane().router.infer(call), request_id)
+
+
+@app.route("/v2/models/{model_id}/infer", methods=["POST"], content_types=_ANY_TYPE)
+@app.route("/v2/models/{model_id}/versions/{number}/infer", methods=["POST"], content_types=_ANY_TYPE)
+@boundary.open_inference_view
+def open_inference(request: Request, request_id: str, model_id: str, number: str = "") -> Response:
+    header_length = request.headers.get(metadata.HEADER_LENGTH)
+    call = InferenceCall(
+        body=read_raw(request),
+        authorization=request.headers.get("authorization"),
+        request_id=request_id,
+        deadline_seconds=read_deadline(request.headers.get("x-deadline-ms")),
+        sticky=read_sticky_key(request.headers.get("x-sticky-key")),
+        open_inference=OpenInference(ModelPath(model_id, number), header_length),
+    )
+    return views.inference(control_plane().router.infer(call), request_id)
+
+
+@app.route("/v2/models/{model_id}", methods=["GET"])
+@app.route("/v2/models/{model_id}/versions/{number}", methods=["GET"])
+@boundary.open_inference_view
+def describe_model(request: Request, _request_id: str, model_id: str, number: str = "") -> dict[str, Any]:
+    path = ModelPath(model_id, number)
+    return metadata.model(*control_plane().router.describe(request.headers.get("authorization"), path))
+
+
+@app.route("/v2/models/{model_id}/ready", methods=["GET"])
+@app.route("/v2/models/{model_id}/versions/{number}/ready", methods=["GET"])
+@boundary.open_inference_view
+def model_ready(request: Request, _request_id: str, model_id: str, number: str = "") -> dict[str, Any]:
+    path = ModelPath(model_id, number)
+    return metadata.ready(*control_plane().router.describe(request.headers.get("authorization"), path))
 
 
 @app.route("/v1/models", methods=["GET"])

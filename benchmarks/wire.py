@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import orjson
 
-from host_container.metadata import DATATYPES
+from chalicelib.contract.metadata import DATATYPES
 from modelrocket.tensors import Array, encode, numpy_dtype
 
 Tensors: TypeAlias = Mapping[str, Array]

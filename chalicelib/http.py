@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from chalice.app import Chalice, Request, Response
 
-from chalicelib.contract import limits
+from chalicelib.contract import limits, metadata
 from chalicelib.contract.errors import (
     InvalidRequest,
     MethodNotAllowed,
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 Body = TypeVar("Body", bound=msgspec.Struct)
 View = Callable[..., Response]
 Headers = dict[str, str | list[str]]
+ErrorBody = Callable[[ModelRocketError, str], dict[str, Any]]
+"""An error and the request's id → what the caller is told."""
 _JSON: Final = {"Content-Type": "application/json"}
 
 
@@ -42,7 +44,13 @@ class Boundary:
 
     def view(self, function: Callable[..., Any]) -> View:
         """`function(request, request_id, *path arguments)` returning a Response or plain data."""
+        return self._guarded(function, ModelRocketError.body)
 
+    def open_inference_view(self, function: Callable[..., Any]) -> View:
+        """The same, with errors as Open Inference Protocol v2 has them."""
+        return self._guarded(function, metadata.error_body)
+
+    def _guarded(self, function: Callable[..., Any], error_body: ErrorBody) -> View:
         @wraps(function)
         def answer(**path: str) -> Response:
             request: Any = self._app.current_request  # never None inside a view
@@ -50,10 +58,10 @@ class Boundary:
             try:
                 return _answer(function(request, request_id, **path), request_id)
             except ModelRocketError as error:
-                return error_response(error, request_id)
+                return error_response(error, request_id, error_body)
             except Exception:  # the route boundary: a defect of ours must not look like the caller's
                 log.exception("unexpected", extra={"request_id": request_id})
-                return error_response(_unexpected(), request_id)
+                return error_response(_unexpected(), request_id, error_body)
 
         return answer
 
@@ -75,9 +83,11 @@ class Boundary:
         return response
 
 
-def error_response(error: ModelRocketError, request_id: str) -> Response:
+def error_response(
+    error: ModelRocketError, request_id: str, error_body: ErrorBody = ModelRocketError.body
+) -> Response:
     headers: Headers = {**_JSON, **error.headers(request_id)}
-    return Response(body=json.dumps(error.body(request_id)), status_code=error.status, headers=headers)
+    return Response(body=json.dumps(error_body(error, request_id)), status_code=error.status, headers=headers)
 
 
 def read_body(request: Request, kind: type[Body]) -> Body:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Final
@@ -28,7 +28,6 @@ from chalicelib.contract.errors import (
 from chalicelib.contract.hotstate import HotState, RouteView
 from chalicelib.contract.inference import (
     NO_MODEL,
-    InferenceBody,
     authorised,
     bearer,
     credential_sha256,
@@ -36,6 +35,7 @@ from chalicelib.contract.inference import (
     read_inference,
 )
 from chalicelib.contract.messages import Heartbeat, ModelRecord, TokenRecord, VersionRecord
+from chalicelib.contract.metadata import HEADER_LENGTH, ModelPath, named, read_header_length
 from chalicelib.contract.tokens import Ticket
 from chalicelib.ports import HostCalls, HostReply, HostUnreachable, Store
 from chalicelib.records import routing_record
@@ -49,14 +49,31 @@ _SILENCE_RUNS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
+class OpenInference:
+    """What a request of Open Inference Protocol v2 says beside its body; `header_length` is as it came."""
+
+    path: ModelPath
+    header_length: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class InferenceCall:
-    """A request as it came, and what the gateway gave it. `sticky` keeps a caller with one version."""
+    """A request as it came, and what the gateway gave it. `sticky` keeps a caller with one version.
+
+    `open_inference`: the body is of that protocol, else of `POST /inference`.
+    """
 
     body: bytes
     authorization: str | None
     request_id: str
     deadline_seconds: float
     sticky: str | None = None
+    open_inference: OpenInference | None = None
+
+    @property
+    def version(self) -> str:
+        """The number of the one version that may answer, empty where any may."""
+        return "" if self.open_inference is None else self.open_inference.path.version
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,19 +132,25 @@ class Router:
     def infer(self, call: InferenceCall) -> InferenceAnswer:
         """The host's answer. Raises ModelRocketError for everything else."""
         started = self._clocks.monotonic()
-        body = _parse(call.body)
-        plain = body.token or bearer(call.authorization)
-        sha256 = credential_sha256(plain)
-        view = self._view(sha256, body.model)
-        model = authorised(view.token, view.model)
-        version = chosen(model, sticky=call.sticky, request_id=call.request_id, quarantined=view.quarantined)
+        asked = _asked(call)
+        view, model = self._authorised(asked.token or bearer(call.authorization), asked.model_id)
+        version = _version(model, view, call)
         _refuse_quarantined(version, view)
         checked = self._clocks.monotonic()
         ends = started + call.deadline_seconds
-        dispatch = _Dispatch(call, bytes(body.inputs), model, version, view, ends)
+        dispatch = _Dispatch(call, asked, model, version, view, ends)
         reply, answered, tries = self._dispatch(dispatch)
         timings = Timings(auth=checked - started, route=self._clocks.monotonic() - checked)
         return InferenceAnswer(reply=reply, version=answered.number, tries=tries, timings=timings)
+
+    def describe(self, authorization: str | None, path: ModelPath) -> tuple[ModelRecord, VersionRecord]:
+        """A model, and the version of it that the path names. Raises ModelRocketError."""
+        _, model = self._authorised(bearer(authorization), path.model_id)
+        return model, named(model, path.version)
+
+    def _authorised(self, plain: str | None, model_id: str) -> tuple[RouteView, ModelRecord]:
+        view = self._view(credential_sha256(plain), model_id)
+        return view, authorised(view.token, view.model)
 
     def _view(self, sha256: str, model_id: str) -> RouteView:
         """The hot state's view, completed from the truth where it has gaps."""
@@ -181,7 +204,8 @@ class Router:
         if not hosts:
             raise NoCapacity("No host is ready to run models right now. Try again shortly.", retry_after=2)
         active = dispatch.model.active
-        if active is None or active == dispatch.version or active.version_id in dispatch.view.quarantined:
+        named_alone = dispatch.call.version or active is None or active == dispatch.version
+        if named_alone or active is None or active.version_id in dispatch.view.quarantined:
             return tuple((dispatch.version, host) for host in (hosts * limits.TRIES_MAX)[: limits.TRIES_MAX])
         others = self._hosts_for(active, dispatch.view)
         second = next((host for host in others if host != hosts[0]), others[0])
@@ -195,12 +219,9 @@ class Router:
         if remaining <= 0:
             raise DeadlineExceeded("The model did not answer in time.")
         timeout = remaining if last_try else min(remaining, dispatch.patience)
-        headers = {
-            "Content-Type": "application/json",
-            "X-Rocket-Ticket": self._ticket(dispatch, host, remaining),
-        }
+        headers = {**dispatch.asked.headers, "X-Rocket-Ticket": self._ticket(dispatch, host, remaining)}
         try:
-            return self._hosts.infer(host, dispatch.inputs, headers=headers, timeout=timeout)
+            return self._hosts.infer(host, dispatch.asked.inputs, headers=headers, timeout=timeout)
         except HostUnreachable as error:
             if error.timed_out and last_try:
                 return DeadlineExceeded("The model did not answer in time.")
@@ -234,11 +255,21 @@ class Router:
 
 
 @dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a body asks for. `headers` tell the host how to read `inputs`."""
+
+    model_id: str
+    token: str | None
+    inputs: bytes
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class _Dispatch:
     """One request on its way to hosts. `ends` is on the monotonic clock."""
 
     call: InferenceCall
-    inputs: bytes
+    asked: _Asked
     model: ModelRecord
     version: VersionRecord
     view: RouteView
@@ -281,12 +312,28 @@ def _refuse_quarantined(version: VersionRecord, view: RouteView) -> None:
         )
 
 
-def _parse(body: bytes) -> InferenceBody:
-    if len(body) > limits.BODY_BYTES_MAX:
+def _asked(call: InferenceCall) -> _Asked:
+    if len(call.body) > limits.BODY_BYTES_MAX:
         raise PayloadTooLarge(
-            f"The body has {len(body)} bytes, {limits.BODY_BYTES_MAX} are allowed. Send fewer rows at once."
+            f"The body has {len(call.body)} bytes, {limits.BODY_BYTES_MAX} are allowed. "
+            "Send fewer rows at once."
         )
-    return read_inference(body)
+    if call.open_inference is not None:
+        given = call.open_inference.header_length
+        length = read_header_length(given, body_bytes=len(call.body))
+        headers = {"Content-Type": "application/octet-stream", "X-Rocket-Form": "v2"}
+        if length is not None:
+            headers[HEADER_LENGTH] = str(length)
+        return _Asked(call.open_inference.path.model_id, None, call.body, headers)
+    body = read_inference(call.body)
+    return _Asked(body.model, body.token, bytes(body.inputs), {"Content-Type": "application/json"})
+
+
+def _version(model: ModelRecord, view: RouteView, call: InferenceCall) -> VersionRecord:
+    """The one that the path names, if it is one that answers; else the one whose turn it is."""
+    if call.version:
+        return named(model, call.version)
+    return chosen(model, sticky=call.sticky, request_id=call.request_id, quarantined=view.quarantined)
 
 
 def _elsewhere(reply: HostReply) -> bool:

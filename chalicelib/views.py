@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from chalice.app import Response
@@ -20,6 +20,7 @@ from chalicelib.contract.messages import (
     decode,
     to_plain,
 )
+from chalicelib.contract.metadata import HEADER_LENGTH
 from chalicelib.http import Headers
 from chalicelib.ports import UploadPart
 from chalicelib.records import Candidate, Model, TrafficChange, Version
@@ -28,20 +29,27 @@ from chalicelib.settings import Settings
 from chalicelib.traffic import Shown
 from chalicelib.uploads import BegunUpload, UploadStatus
 
+_JSON: Final = "application/json"
+_PASSED_ON: Final = ("Retry-After", HEADER_LENGTH)
+
 
 def inference(answer: InferenceAnswer, request_id: str) -> Response:
-    """The host's own body, with the gateway's part of the timings in front."""
+    """The host's own body, with the gateway's part of the timings in front.
+
+    Open Inference Protocol's binary tensors go out as bytes, which API Gateway has in base64.
+    """
+    reply = answer.reply
+    content_type = reply.headers.get("content-type", _JSON)
     headers: Headers = {
-        "Content-Type": "application/json",
+        "Content-Type": content_type,
         "X-Request-Id": request_id,
         "X-Model-Version": str(answer.version),
         "X-Rocket-Tries": str(answer.tries),
         "Server-Timing": _server_timing(answer),
     }
-    retry_after = answer.reply.headers.get("retry-after")
-    if retry_after is not None:
-        headers["Retry-After"] = retry_after
-    return Response(body=answer.reply.body.decode(), status_code=answer.reply.status, headers=headers)
+    headers |= {name: reply.headers[name.lower()] for name in _PASSED_ON if name.lower() in reply.headers}
+    body = reply.body.decode() if content_type == _JSON else reply.body
+    return Response(body=body, status_code=reply.status, headers=headers)
 
 
 def begun_upload(begun: BegunUpload) -> dict[str, Any]:

@@ -25,6 +25,7 @@ import uvloop
 from chalicelib.contract import limits
 from chalicelib.contract.hotstate import HotState
 from chalicelib.contract.messages import HostState
+from host_container import heap
 from host_container.access import Access
 from host_container.agent import Agent
 from host_container.artifacts import Artifacts, connect
@@ -270,6 +271,7 @@ async def run(settings: Settings, events: EventLog, execution: Execution) -> int
 
 def main() -> NoReturn:
     sys.setswitchinterval(_SWITCH_SECONDS)
+    heap.keep_freed_blocks()
     try:
         settings = Settings.from_env(os.environ)  # noqa: TID251 - the composing entry point
     except InvalidSettings as error:

@@ -194,15 +194,19 @@ class Connection(asyncio.Protocol):
         if size >= limits.LARGE_BODY_BYTES_MIN and self._reader.request.room is None:
             self._room_as = self._caller
             if self._shared.room.take(self._room_as, size, self._has_room):
-                self._reader.request.room = (self._room_as, size)
+                self._settle_in()
             else:
                 self._pause(_Pause.ROOM)
         elif _Pause.TURN not in self._pauses and self._turns.wants_pause(self._caller, started):
             self._pause(_Pause.TURN)
             self._turns.take(self._caller, self._has_turn, causes=_READ_SECONDS)
 
-    def _has_room(self) -> None:
+    def _settle_in(self) -> None:
         self._reader.request.room = (self._room_as, self._reader.body_bytes)
+        self._reader.reserve()
+
+    def _has_room(self) -> None:
+        self._settle_in()
         self._resume(_Pause.ROOM)
         self._note_phase()
 

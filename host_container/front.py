@@ -1,6 +1,7 @@
 """The host's door: its routes, and what becomes of one request.
 
-    POST /infer                                  from a gateway: the inputs; header X-Rocket-Ticket
+    POST /infer                                  from a gateway: the inputs; header X-Rocket-Ticket, and
+                                                 X-Rocket-Form where they are Open Inference Protocol v2
     POST /inference                              from a caller: token, model and inputs
     GET  /v2, /v2/health/{live,ready}            Open Inference Protocol v2
     GET  /v2/models/{m}[/versions/{v}][/ready]   … with a token as Authorization: Bearer
@@ -24,8 +25,9 @@ from typing import Any, Final
 
 import orjson
 
+from chalicelib.contract import metadata
 from chalicelib.contract.choice import chosen, mirrored
-from chalicelib.contract.errors import InvalidRequest, MethodNotAllowed, ModelRocketError, NotFound
+from chalicelib.contract.errors import MethodNotAllowed, ModelRocketError, NotFound
 from chalicelib.contract.inference import (
     bearer,
     credential_sha256,
@@ -33,12 +35,11 @@ from chalicelib.contract.inference import (
     model_key,
     read_deadline,
     read_inference,
-    read_number,
     read_sticky_key,
 )
 from chalicelib.contract.messages import HostState, ModelRecord, VersionRecord
+from chalicelib.contract.metadata import ModelPath
 from chalicelib.contract.tokens import token_sha256
-from host_container import metadata
 from host_container.access import Access, Found
 from host_container.admission import Admitted, OnTrial
 from host_container.encodings import decoded
@@ -46,15 +47,16 @@ from host_container.events import EventLog
 from host_container.failures import too_late
 from host_container.frames import Asked, Form
 from host_container.http1 import JSON, Request, response
-from host_container.metadata import ModelPath
 from host_container.metrics import CONTENT_TYPE, Metrics
 from host_container.presence import Presence
 from host_container.router import Answer, Call, Router
 
 _TICKET: Final = b"x-rocket-ticket"
+_FORM: Final = b"x-rocket-form"
+_V2: Final = b"v2"
 _REQUEST_ID: Final = b"x-request-id"
 _DEADLINE: Final = b"x-deadline-ms"
-_HEADER_LENGTH: Final = "inference-header-content-length"
+_HEADER_LENGTH: Final = metadata.HEADER_LENGTH.lower().encode()
 _BINARY: Final = "application/octet-stream"
 _GET, _POST = b"GET", b"POST"
 _OK, _UNAVAILABLE, _CLIENT_GONE = 200, 503, 499
@@ -234,7 +236,11 @@ class Exchange:
         self._check_method(_POST)
         admitted = self._door.router.admit(self._request.headers.get(_TICKET, b""))
         self._request.caller = _GATEWAY
-        self._start(admitted, Asked(self._request.body))
+        if self._request.headers.get(_FORM) == _V2:
+            self._error_body = metadata.error_body
+            self._start(admitted, self._asked_v2())
+        else:
+            self._start(admitted, Asked(self._request.body))
 
     def inference(self) -> None:
         self._take_request_id()
@@ -339,7 +345,7 @@ class Exchange:
             return
         headers = _headers(self.request_id, result, auth_seconds=self._auth_seconds())
         if result.json_bytes:
-            headers[_HEADER_LENGTH] = str(result.json_bytes)
+            headers[_HEADER_LENGTH.decode()] = str(result.json_bytes)
         self._answer(result.body, headers, _BINARY if result.json_bytes else JSON, result)
 
     def _answer(
@@ -379,15 +385,9 @@ class Exchange:
         return self._request.body if encoding is None else decoded(self._request.body, encoding)
 
     def _asked_v2(self) -> Asked:
-        given, body = self._header(_HEADER_LENGTH.encode()), self._body()
-        if given is None:
-            return Asked(body, Form.V2)
-        length = read_number(given, name=_HEADER_LENGTH)
-        if not 0 < length <= len(body):
-            raise InvalidRequest(
-                f"Inference-Header-Content-Length is {length}, the body has {len(body)} bytes."
-            )
-        return Asked(body, Form.V2, length)
+        body = self._body()
+        length = metadata.read_header_length(self._header(_HEADER_LENGTH), body_bytes=len(body))
+        return Asked(body, Form.V2, length or 0)
 
     def _auth_seconds(self) -> float | None:
         return self._authorised - self.started if self._authorised else None

@@ -138,6 +138,8 @@ class WorkerHandle(asyncio.Protocol):
         self.gone = False
         self.broken = ""
         """What it said that it may not say."""
+        self.doomed = False
+        """It was killed, or will be as soon as it is born."""
         self.loaded: dict[int, Loaded] = {}
         self.loading: dict[int, Loading] = {}
         self.pending: dict[int, Pending] = {}
@@ -145,7 +147,6 @@ class WorkerHandle(asyncio.Protocol):
         """The identity of the one comparison it works at."""
         self.load_lock = asyncio.Lock()
         self._pidfd = -1
-        self._doomed = False
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes | bytearray | memoryview] = []
@@ -155,12 +156,12 @@ class WorkerHandle(asyncio.Protocol):
 
     def born(self, pid: int, pidfd: int) -> None:
         self.pid, self._pidfd = pid, pidfd
-        if self._doomed:
+        if self.doomed:
             self.kill()
 
     def kill(self) -> None:
         """At once, or as soon as it is known who it is."""
-        self._doomed = True
+        self.doomed = True
         if self._pidfd >= 0 and not self.gone:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)

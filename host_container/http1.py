@@ -46,6 +46,7 @@ class RequestReader:
         self.request = Request()
         self.body_bytes = 0
         self._header_bytes = 0
+        self._filled = 0
         self._complete: list[Request] = []
         self.in_headers = False
         self.in_body = False
@@ -68,9 +69,20 @@ class RequestReader:
         complete, self._complete = self._complete, []
         return complete
 
+    def reserve(self) -> None:
+        """The memory for all of the body being read, at once: one that grows is copied again and again.
+
+        One that comes in chunks, and so does not say how long it is, goes on growing.
+        """
+        if b"transfer-encoding" in self.request.headers:
+            return
+        whole = bytearray(self.body_bytes)
+        whole[: self._filled] = self.request.body
+        self.request.body = whole
+
     def on_message_begin(self) -> None:
         self.request = Request()
-        self._header_bytes = 0
+        self._header_bytes = self._filled = 0
         self.in_headers = True
 
     def on_url(self, url: bytes) -> None:
@@ -95,9 +107,11 @@ class RequestReader:
         self.expects_continue = request.headers.get(b"expect", b"").lower() == b"100-continue"
 
     def on_body(self, chunk: bytes) -> None:
-        if len(self.request.body) + len(chunk) > limits.BODY_BYTES_MAX:
+        end = self._filled + len(chunk)
+        if end > limits.BODY_BYTES_MAX:
             raise too_large()
-        self.request.body += chunk
+        self.request.body[self._filled : end] = chunk
+        self._filled = end
 
     def on_message_complete(self) -> None:
         self.in_body = False

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import simdjson
 
-from host_container.metadata import DATATYPES
+from chalicelib.contract.metadata import DATATYPES
 from modelrocket.tensors import Array, TensorSpec, numpy_dtype
 
 T = TypeVar("T")

@@ -20,7 +20,7 @@ import orjson
 
 from chalicelib.contract import limits
 from chalicelib.contract.errors import InferenceFailed, InvalidRequest, InvalidTensor
-from host_container.metadata import DATATYPES
+from chalicelib.contract.metadata import DATATYPES
 from host_container.numbers import BYTES_MIN, narrowed, read_request
 from modelrocket import errors as codec_errors
 from modelrocket.tensors import Array, TensorSpec, decode, encode, numpy_dtype

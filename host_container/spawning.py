@@ -15,13 +15,10 @@ from typing import Final
 
 import msgspec
 
-from chalicelib.contract import limits
-from host_container import environment
+from host_container import environment, heap
 from host_container.events import EventLog
 from host_container.frames import Event, SpawnOrder
 
-_KEPT_BYTES: Final = str(64 * limits.MIB)
-"""Freed blocks up to this size are kept and used again: a fresh page costs more than copying into it."""
 _COMPLAINT_LENGTH_MAX: Final = 2_000
 _WATCH_SECONDS: Final = 0.5
 _MESSAGE_BYTES_MAX: Final = 1 << 16
@@ -49,7 +46,7 @@ class Spawner:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,  # a worker may write to a pipe, to no file
-                env=environment.bare(MALLOC_MMAP_THRESHOLD_=_KEPT_BYTES, MALLOC_TRIM_THRESHOLD_=_KEPT_BYTES),
+                env=environment.bare(**heap.environment()),
                 start_new_session=True,
             )
         self._control = ours

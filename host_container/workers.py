@@ -183,7 +183,7 @@ class Workers:
             now = self._clock()
             for handle in tuple(self._handles.values()):
                 handle.expire(now)
-                if handle.stuck(now):
+                if handle.stuck(now) and not handle.doomed:
                     self._events.write("worker_killed", worker=handle.number, pid=handle.pid)
                     handle.kill()
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from modelrocket import config
 from modelrocket.api import Api, Budget, Call
+from modelrocket.steps import Flow
+
+T = TypeVar("T")
 
 CALL_SECONDS = 30.0
 _REPEATABLE = ("GET", "PUT")
@@ -18,6 +21,11 @@ class Account:
     def __init__(self, api: Api, api_key: str | None) -> None:
         self._api = api
         self._api_key = api_key
+
+    @property
+    def key(self) -> str:
+        """Raises `ConfigurationError` where there is none."""
+        return config.find_api_key(self._api.endpoint, self._api_key)
 
     def budget(self, seconds: float = CALL_SECONDS) -> Budget:
         """Time for one call, or for several that belong together."""
@@ -37,11 +45,14 @@ class Account:
         `repeatable`: may be sent again when its answer got lost; by default what reads or sets.
         Raises `ApiError`, `ConnectionFailed`, `Timeout` or `ConfigurationError`.
         """
-        call = Call(
-            method,
-            path,
-            body,
-            repeatable=method in _REPEATABLE if repeatable is None else repeatable,
-            bearer=config.find_api_key(self._api.endpoint, self._api_key),
-        )
+        again = method in _REPEATABLE if repeatable is None else repeatable
+        call = Call(method, path, body, repeatable=again, bearer=self.key)
         return self._api.ask(call, budget or self.budget())
+
+    def asking(self, path: str) -> Flow[Any]:
+        """`ask("GET", path)` as a flow."""
+        call = Call("GET", path, bearer=self.key)
+        return (yield from self._api.asking_json(call, self.budget()))
+
+    def run(self, flow: Flow[T]) -> T:
+        return self._api.run(flow)

@@ -1,18 +1,25 @@
-"""Talks to the control plane: JSON in and out, the server's errors as ours, retries inside a time budget."""
+"""Talks to one endpoint: the server's errors as ours, retries inside a time budget, asyncio or not."""
+
+from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
-import numpy as np
 import orjson
 
-from modelrocket import __version__, tensors
+from modelrocket import __version__, steps
 from modelrocket.errors import ApiError, ConnectionFailed, ModelRocketError, Refusal, Timeout, api_error
+from modelrocket.steps import Flow, Send, Wait
+
+if TYPE_CHECKING:
+    from modelrocket.pools import Pools
+
+T = TypeVar("T")
 
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 60.0
@@ -22,12 +29,19 @@ BACKOFF_SECONDS = 0.25
 BACKOFF_SECONDS_MAX = 5.0
 
 
+async def _sleep_async(seconds: float) -> None:
+    from asyncio import sleep
+
+    await sleep(seconds)
+
+
 @dataclass(frozen=True)
 class Clock:
     """The time that passes and how to wait for it; a test brings its own."""
 
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+    sleep_async: Callable[[float], Awaitable[None]] = _sleep_async
 
 
 class Budget:
@@ -51,60 +65,98 @@ class Budget:
 
 @dataclass(frozen=True)
 class Call:
-    """One request. A repeatable one may be sent again when its answer got lost."""
+    """One request: with a body that becomes JSON, or content as it is.
+
+    A repeatable one may be sent again when its answer got lost.
+    """
 
     method: str
     path: str
     body: Mapping[str, Any] | None = None
+    content: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
     repeatable: bool = True
     bearer: str | None = None
 
 
 class Api:
-    """One endpoint, over one connection pool."""
+    """One endpoint, over one connection pool, and one more for each event loop that asks it."""
 
-    def __init__(self, endpoint: str, *, transport: httpx.BaseTransport | None, clock: Clock) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        transport: httpx.BaseTransport | None,
+        clock: Clock,
+        async_transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         self.endpoint = endpoint
         self.clock = clock
-        self.http = httpx.Client(
-            transport=transport,
-            timeout=httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS),
-            headers={"User-Agent": f"modelrocket/{__version__}"},
-            trust_env=not is_loopback(endpoint),  # a proxy for the internet knows nothing of this machine
-        )
+        self._async_transport = async_transport
+        self._options: dict[str, Any] = {
+            "timeout": httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS),
+            "headers": {"User-Agent": f"modelrocket/{__version__}"},
+            # a proxy for the internet knows nothing of this machine
+            "trust_env": not is_loopback(endpoint),
+        }
+        self.http = httpx.Client(transport=transport, **self._options)
+        self._pools: Pools | None = None
+
+    def run(self, flow: Flow[T]) -> T:
+        return steps.run(flow, self.http.send, self.clock.sleep)
+
+    async def run_async(self, flow: Flow[T]) -> T:
+        """The same on the running event loop."""
+        if self._pools is None:
+            from modelrocket.pools import Pools
+
+            self._pools = Pools(lambda: httpx.AsyncClient(transport=self._async_transport, **self._options))
+        http = await self._pools.pool()
+        return await steps.run_async(flow, http.send, self.clock.sleep_async)
 
     def ask(self, call: Call, budget: Budget) -> Any:
         """The answer's JSON, None where it is empty. Raises `ApiError`, `ConnectionFailed` or `Timeout`."""
+        return self.run(self.asking_json(call, budget))
+
+    def asking_json(self, call: Call, budget: Budget) -> Flow[Any]:
+        return _parsed((yield from self.asking(call, budget)))
+
+    def asking(self, call: Call, budget: Budget) -> Flow[httpx.Response]:
+        """The answer, after as many tries as it takes. Raises as `ask` does."""
         failure: ModelRocketError
         for attempt in range(RETRIES_MAX):
             try:
-                return self._ask_once(call, budget)
+                return (yield from self._asking_once(call, budget))
             except ApiError as error:
                 failure, pause = error, error.retry_after or backoff_seconds(attempt)
                 again = error.retryable
             except httpx.TransportError as error:
                 failure, pause = self._no_answer(error), backoff_seconds(attempt)
                 again = attempt + 1 < CONNECTION_TRIES_MAX and (call.repeatable or _never_sent(error))
-            if not again or not budget.wait(pause):
+            if not again or pause > budget.remaining():
                 break
+            yield Wait(pause)
         raise failure
 
-    def _ask_once(self, call: Call, budget: Budget) -> Any:
-        headers = {"Content-Type": "application/json"}
+    def _asking_once(self, call: Call, budget: Budget) -> Flow[httpx.Response]:
+        headers = {"Content-Type": "application/json", **call.headers}
         if call.bearer is not None:
             headers["Authorization"] = f"Bearer {call.bearer}"
         remaining = budget.remaining()
         if remaining <= 0:
             raise Timeout(f"{call.method} {call.path} did not fit into {budget.seconds:.0f} s.")
-        response = self.http.request(
+        timeout = httpx.Timeout(min(remaining, SILENCE_SECONDS), connect=min(remaining, CONNECT_SECONDS))
+        request = self.http.build_request(
             call.method,
             self.endpoint + call.path,
-            content=_written(call.body),
+            content=call.content if call.body is None else orjson.dumps(call.body),
             headers=headers,
-            timeout=httpx.Timeout(min(remaining, SILENCE_SECONDS), connect=min(remaining, CONNECT_SECONDS)),
+            timeout=timeout,
         )
+        response = yield Send(request)
+        assert response is not None
         if response.is_success:
-            return _parsed(response)
+            return response
         raise api_error(_refusal(response))
 
     def _no_answer(self, error: httpx.TransportError) -> ModelRocketError:
@@ -138,19 +190,6 @@ def _never_sent(error: httpx.TransportError) -> bool:
     return isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
 
 
-def _written(body: Mapping[str, Any] | None) -> bytes | None:
-    if body is None:
-        return None
-    return orjson.dumps(body, default=_plain, option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def _plain(value: object) -> object:
-    """What orjson does not write by itself: arrays inside lists that are strided, or not native."""
-    if isinstance(value, np.ndarray):
-        return tensors.encode(value)
-    raise TypeError(f"{type(value).__name__} is no tensor value")
-
-
 def _parsed(response: httpx.Response) -> Any:
     if response.status_code == httpx.codes.NO_CONTENT:
         return None
@@ -167,11 +206,17 @@ def _parsed(response: httpx.Response) -> Any:
 
 
 def _refusal(response: httpx.Response) -> Refusal:
-    """What the server said; an answer from something in between (a proxy, say) has no error object."""
+    """What the server said; an answer from something in between (a proxy, say) has no error object.
+
+    Open Inference Protocol has the message itself under "error", and our other fields beside it.
+    """
     try:
-        told = orjson.loads(response.content)["error"]
+        whole = orjson.loads(response.content)
+        told = whole["error"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         told = None
+    if isinstance(told, str):
+        told = {**whole, "message": told}
     told = told if isinstance(told, dict) else {}
     status = response.status_code
     return Refusal(

@@ -1,7 +1,7 @@
 """The line that deploys a model, and the calls around it.
 
 upload   convert → verify → POST /v1/models → PUT parts to the store → complete → wait until ready → token
-predict  numpy → POST /inference → numpy
+predict  arrays by the model's signature → POST /v2/models/{id}/infer → arrays; with asyncio or without
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import httpx
-import numpy as np
 
-from modelrocket import config, display, tensors
+from modelrocket import config, display
 from modelrocket.account import CALL_SECONDS, Account
 from modelrocket.api import Api, Budget, Call, Clock
-from modelrocket.errors import ConfigurationError, ConversionError, PreparationFailed, Timeout
-from modelrocket.models import ACTIVATE_SECONDS, Model, all_models, find_model
+from modelrocket.errors import ConversionError, NotFound, PreparationFailed, Timeout
+from modelrocket.models import ACTIVATE_SECONDS, Model, all_models, find_model, finding, is_id
+from modelrocket.predicting import Answer, Predictor
 from modelrocket.receipt import receipt
 from modelrocket.rollout import Traffic
-from modelrocket.tensors import Array, TensorSpec
+from modelrocket.steps import Flow
+from modelrocket.tensors import TensorSpec
 from modelrocket.transfer import put_parts
 
 if TYPE_CHECKING:
     from modelrocket.convert import Converted
 
-INPUT = "modelInput"
 CONVERT_SECONDS = 600.0
 WAIT_SECONDS = 300.0
 PREDICT_SECONDS = 60.0
@@ -36,7 +36,6 @@ BYTES_PER_SECOND_MIN = 1e6
 POLL_SECONDS = 0.2
 POLL_SECONDS_MAX = 2.0
 
-Answer: TypeAlias = Array | dict[str, Array]
 InputShape: TypeAlias = tuple[int | None, ...]
 
 _STAGES = {
@@ -56,6 +55,7 @@ class Deployment:
 
     `active`: it has the traffic. One that was uploaded with `activate=False` gets it by `activate()`, or a
     part of it by `modelrocket.Client().model(name).set_traffic(version, percent=…)`.
+    `inputs`, `outputs`: what this version takes and gives: name, dtype, and shape with None for any size.
     """
 
     model_id: str
@@ -65,26 +65,30 @@ class Deployment:
     url: str
     endpoint: str
     active: bool = True
+    inputs: tuple[TensorSpec, ...] = field(default=(), repr=False)
     outputs: tuple[TensorSpec, ...] = field(default=(), repr=False)
     client: Client | None = field(default=None, repr=False, compare=False)
 
-    def predict(self, inputs: Any, *, token: str | None = None) -> Answer:
-        """Ask the deployed model. An array or nested lists for a single input, a dict for several by name.
+    def predict(
+        self, inputs: Any, *, token: str | None = None, timeout_seconds: float = PREDICT_SECONDS
+    ) -> Answer:
+        """Ask the deployed model; see `Client.predict`. Whichever version has the traffic answers.
 
-        Whichever version has the traffic answers. Gives the output as an array, several outputs as a dict of
-        arrays. `token` is needed where this deployment has none of its own. Raises `ApiError`,
-        `ConnectionFailed` or `Timeout`.
+        By default with this deployment's own token, else with the API key.
         """
-        token = token or self.token
-        if token is None:
-            raise ConfigurationError(
-                f"{self.name} was deployed before, and its token was shown then. "
-                f"Pass it: predict(…, token=…), or make another: "
-                f'modelrocket.Client().create_token("{self.model_id}")'
-            )
         client = self.client or Client(self.endpoint)
-        dtypes = {spec.name: spec.dtype for spec in self.outputs}
-        return _answer(client.ask_model(self.model_id, inputs, token=token), dtypes)
+        return client.predict(
+            self.model_id, inputs, token=token or self.token, timeout_seconds=timeout_seconds
+        )
+
+    async def predict_async(
+        self, inputs: Any, *, token: str | None = None, timeout_seconds: float = PREDICT_SECONDS
+    ) -> Answer:
+        """`predict` for asyncio; see `Client.predict_async`."""
+        client = self.client or Client(self.endpoint)
+        return await client.predict_async(
+            self.model_id, inputs, token=token or self.token, timeout_seconds=timeout_seconds
+        )
 
     def activate(self, *, wait_seconds: float = ACTIVATE_SECONDS) -> Traffic:
         """Give this version all the traffic, and wait until it has it; see `Model.activate`."""
@@ -101,10 +105,11 @@ class Deployment:
 
 
 class Client:
-    """One ModelRocket endpoint.
+    """One ModelRocket endpoint. Threads and event loops may share it.
 
     Endpoint and API key come from the arguments, else MODELROCKET_ENDPOINT and MODELROCKET_API_KEY, else the
-    user's configuration file. `predict` needs no API key. `transport` and `clock` are for tests.
+    user's configuration file. `predict` with a model's token and id needs no API key. `transport`,
+    `async_transport` (for `predict_async`) and `clock` are for tests.
     """
 
     def __init__(
@@ -113,13 +118,18 @@ class Client:
         api_key: str | None = None,
         *,
         transport: httpx.BaseTransport | None = None,
+        async_transport: httpx.AsyncBaseTransport | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.endpoint = config.find_endpoint(endpoint)
         self._api_key = api_key
         self._clock = clock or Clock()
-        self._api = Api(self.endpoint, transport=transport, clock=self._clock)
+        self._api = Api(
+            self.endpoint, transport=transport, async_transport=async_transport, clock=self._clock
+        )
         self._account = Account(self._api, api_key)
+        self._predictor = Predictor(self._api)
+        self._ids: dict[str, str] = {}
         self._manage = self._account.ask
 
     def __enter__(self) -> Self:
@@ -129,7 +139,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Give the connections back. Those of an event loop go when it ends."""
         self._api.http.close()
 
     def upload(  # noqa: PLR0913 - the one line's own options
@@ -143,6 +153,7 @@ class Client:
         activate: bool = True,
         quantize: Literal["int8"] | None = None,
         accept_loss: bool = False,
+        allow_mismatch: bool = False,
         convert_seconds: float = CONVERT_SECONDS,
         wait_seconds: float = WAIT_SECONDS,
         progress: bool = True,
@@ -159,6 +170,8 @@ class Client:
         `sample` or on made-up rows. A loss beyond the limits is refused unless `accept_loss=True`. Such a
         model is not batched: one scale is found for all rows of a run, so callers' rows would round each
         other.
+        A model that answers otherwise than the original is refused, with the rows that show it;
+        `allow_mismatch=True` uploads it all the same, and its receipt says so for ever.
         The model is converted in a process of its own, for at most `convert_seconds`.
         `wait_seconds` bounds all that follows conversion, with a second more for every megabyte to send; an
         upload that broke off goes on where it was when it is called again. `progress=False` prints nothing.
@@ -177,6 +190,7 @@ class Client:
                 sample=sample,
                 target=Target.within(self.limits()["model_file"]["opsets"]),
                 limits=Limits(convert_seconds),
+                allow_mismatch=allow_mismatch,
                 show=shown.step,
             )
             if quantize is not None:
@@ -207,17 +221,59 @@ class Client:
         """A further token for a model; the ones before keep working. The server shows it only now."""
         return str(self._manage("POST", f"/v1/models/{model_id}/tokens", {})["token"])
 
-    def predict(self, model_id: str, inputs: Any, *, token: str) -> Answer:
-        """Ask a deployed model; see `Deployment.predict`."""
-        return _answer(self.ask_model(model_id, inputs, token=token), {})
+    def predict(
+        self,
+        model: str,
+        inputs: Any,
+        *,
+        token: str | None = None,
+        timeout_seconds: float = PREDICT_SECONDS,
+    ) -> Answer:
+        """Ask a deployed model, by its id or, with an API key, by its name too.
 
-    def ask_model(self, model_id: str, inputs: Any, *, token: str) -> Mapping[str, Any]:
-        """The model's outputs by name, as plain JSON values."""
-        named = inputs if isinstance(inputs, Mapping) else {INPUT: inputs}
-        body = {"model": model_id, "inputs": {name: _encoded(value) for name, value in named.items()}}
-        call = Call("POST", "/inference", body, bearer=token)
-        result: Mapping[str, Any] = self._api.ask(call, Budget(PREDICT_SECONDS, self._clock))["result"]
-        return result
+        `inputs`: a batch for each input, rows first, e.g. [rows, 64]: a numpy array, nested lists, a pandas
+        table or series, a sparse matrix, a tensor of torch, JAX or TensorFlow. For several inputs a dict of
+        these by name, or a table with a column for each. Numbers are cast to what the model takes, float64 to
+        float32 for example; what would not fit is refused before anything is sent.
+        `token`: the model's token; by default the API key asks. `timeout_seconds` bounds all of it: tries,
+        pauses, and several requests where the rows are too many for one and the model's certificate says
+        that each is answered by itself.
+
+        Gives the only output as a numpy array of the model's own dtype, several as a dict of arrays by name;
+        strings are Python objects.
+
+        Raises `InvalidTensor` (with input, expected and got), `ApiError`, `ConnectionFailed`, `Timeout` or
+        `ConfigurationError`.
+        """
+        return self._api.run(self._predicting(model, inputs, token, timeout_seconds))
+
+    async def predict_async(
+        self,
+        model: str,
+        inputs: Any,
+        *,
+        token: str | None = None,
+        timeout_seconds: float = PREDICT_SECONDS,
+    ) -> Answer:
+        """`predict` for asyncio: as many at once as you like, no thread for any, 100 connections at most.
+
+        The connections belong to the running event loop and are closed when it ends. A task that is cancelled
+        gives its connection up, and the server drops what it has not begun.
+        """
+        return await self._api.run_async(self._predicting(model, inputs, token, timeout_seconds))
+
+    def _predicting(self, model: str, inputs: Any, token: str | None, seconds: float) -> Flow[Answer]:
+        bearer = token or self._account.key
+        known = model if is_id(model) else self._ids.get(model)
+        if known is not None:
+            try:
+                return (yield from self._predictor.predicting(known, inputs, bearer=bearer, seconds=seconds))
+            except NotFound:
+                if known == model:
+                    raise
+        found = yield from finding(self._account, model)  # again: a name can go to another model
+        self._ids[model] = found.id
+        return (yield from self._predictor.predicting(found.id, inputs, bearer=bearer, seconds=seconds))
 
     def _deploy(
         self, converted: Converted, announced: Mapping[str, Any], shown: display.Display, wait_seconds: float
@@ -247,7 +303,8 @@ class Client:
             url=self.model(model_id).url,
             endpoint=self.endpoint,
             active=version["active"],
-            outputs=_outputs(version),
+            inputs=_specs(version, "inputs"),
+            outputs=_specs(version, "outputs"),
             client=self,
         )
         return deployment, bool(begun["model"]["created"])
@@ -287,6 +344,7 @@ def upload(  # noqa: PLR0913 - the one line's own options
     activate: bool = True,
     quantize: Literal["int8"] | None = None,
     accept_loss: bool = False,
+    allow_mismatch: bool = False,
     convert_seconds: float = CONVERT_SECONDS,
     wait_seconds: float = WAIT_SECONDS,
     progress: bool = True,
@@ -301,6 +359,7 @@ def upload(  # noqa: PLR0913 - the one line's own options
         activate=activate,
         quantize=quantize,
         accept_loss=accept_loss,
+        allow_mismatch=allow_mismatch,
         convert_seconds=convert_seconds,
         wait_seconds=wait_seconds,
         progress=progress,
@@ -327,15 +386,6 @@ def _announcement(converted: Converted, name: str, *, activate: bool) -> dict[st
 
 
 def _result(deployment: Deployment, converted: Converted, *, created: bool) -> display.Shown:
-    agreement = converted.agreement
-    checked = "onnxruntime loads and runs it"
-    if converted.quantisation is not None:
-        checked = "int8, measured as shown above"
-    elif agreement is not None:
-        checked = (
-            f"answers like the original on {agreement.rows} generated rows "
-            f"(largest difference {agreement.difference:.1e})"
-        )
     return display.Shown(
         name=deployment.name,
         version=deployment.version,
@@ -343,8 +393,9 @@ def _result(deployment: Deployment, converted: Converted, *, created: bool) -> d
         model_id=deployment.model_id,
         token=deployment.token,
         url=deployment.url,
-        checked=checked,
+        checked=display.checked(converted),
         active=deployment.active,
+        notes=display.notes(converted),
     )
 
 
@@ -352,37 +403,6 @@ def _size(count: int) -> str:
     return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.1f} kB"  # noqa: PLR2004
 
 
-def _outputs(version: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
-    signature = version.get("signature") or {"outputs": []}
-    return tuple(TensorSpec(o["name"], o["dtype"], tuple(o["shape"])) for o in signature["outputs"])
-
-
-def _encoded(value: Any) -> object:
-    """Lists go as they are; anything that numpy understands goes as an array."""
-    return value if isinstance(value, (list, str)) else tensors.encode(np.asarray(value))
-
-
-def _answer(result: Mapping[str, Any], dtypes: Mapping[str, str]) -> Answer:
-    arrays = {name: _decoded(name, value, dtypes.get(name)) for name, value in result.items()}
-    return next(iter(arrays.values())) if len(arrays) == 1 else arrays
-
-
-def _decoded(name: str, value: Any, dtype: str | None) -> Array:
-    """By the signature's dtype and the lists' own depth; without a signature, numpy's reading of them."""
-    if dtype is not None:
-        return tensors.decode(value, TensorSpec(name, dtype, (None,) * _depth(value)))
-    array = np.asarray(value)
-    if array.dtype != object:
-        return array
-    try:
-        return array.astype(np.float64)  # numbers with nulls among them, which are NaN
-    except (TypeError, ValueError):
-        return array
-
-
-def _depth(value: Any) -> int:
-    depth = 0
-    while isinstance(value, list):
-        depth += 1
-        value = value[0] if value else None
-    return depth
+def _specs(version: Mapping[str, Any], side: str) -> tuple[TensorSpec, ...]:
+    signature = version.get("signature") or {side: []}
+    return tuple(TensorSpec(one["name"], one["dtype"], tuple(one["shape"])) for one in signature[side])

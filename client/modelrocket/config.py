@@ -17,6 +17,7 @@ from modelrocket.errors import ConfigurationError
 
 ENDPOINT_VARIABLE = "MODELROCKET_ENDPOINT"
 API_KEY_VARIABLE = "MODELROCKET_API_KEY"
+TOKEN_VARIABLE = "MODELROCKET_TOKEN"
 FILE_VARIABLE = "MODELROCKET_CONFIG"
 
 
@@ -34,8 +35,8 @@ def find_endpoint(explicit: str | None = None, *, environ: Mapping[str, str] | N
     endpoint = explicit or environ.get(ENDPOINT_VARIABLE) or read(config_path(environ)).default_endpoint
     if not endpoint:
         raise ConfigurationError(
-            "No endpoint is known. Start a local ModelRocket with `make up`, or set "
-            f'{ENDPOINT_VARIABLE}, or pass endpoint="https://…".'
+            "No endpoint is known. Start a local ModelRocket with `make up`, or run `modelrocket login`, or "
+            f'set {ENDPOINT_VARIABLE}, or pass endpoint="https://…".'
         )
     if not endpoint.startswith(("http://", "https://")):
         raise ConfigurationError(f"The endpoint must start with http:// or https://, got {endpoint!r}.")
@@ -52,7 +53,7 @@ def find_api_key(
     if not key:
         raise ConfigurationError(
             f'No API key for {endpoint}. Set {API_KEY_VARIABLE}, pass api_key="mr_…", or keep it in {path}: '
-            f'modelrocket.remember("{endpoint}", "mr_…")'
+            f'`modelrocket login {endpoint}`, or modelrocket.remember("{endpoint}", "mr_…")'
         )
     return key
 
@@ -64,11 +65,38 @@ def remember(endpoint: str, api_key: str, *, environ: Mapping[str, str] | None =
     """
     path = config_path(_environ(environ))
     content = _content(path)
-    endpoint = _normalised(endpoint)
-    content["default_endpoint"] = content.get("default_endpoint") or endpoint
-    content["api_keys"] = {**content.get("api_keys", {}), endpoint: api_key}
-    _write(path, content)
+    return _keep(path, content, endpoint, api_key, default=content.get("default_endpoint") or endpoint)
+
+
+def log_in(endpoint: str, api_key: str, *, environ: Mapping[str, str] | None = None) -> Path:
+    """`remember`, and the endpoint becomes the default one."""
+    path = config_path(_environ(environ))
+    return _keep(path, _content(path), endpoint, api_key, default=endpoint)
+
+
+def forget(endpoint: str, *, environ: Mapping[str, str] | None = None) -> Path | None:
+    """Take an endpoint's API key out of the user's file, and return its path; None where it had none.
+
+    Raises `ConfigurationError`.
+    """
+    path = config_path(_environ(environ))
+    content = _content(path)
+    keys = content.get("api_keys", {})
+    kept = {each: key for each, key in keys.items() if _normalised(each) != _normalised(endpoint)}
+    if len(kept) == len(keys):
+        return None
+    _write(path, content | {"api_keys": kept})
     return path
+
+
+def model_token(*, environ: Mapping[str, str] | None = None) -> str | None:
+    """The token that the environment names for calling a model."""
+    return _environ(environ).get(TOKEN_VARIABLE) or None
+
+
+def is_set(variable: str, *, environ: Mapping[str, str] | None = None) -> bool:
+    """The environment says it, and so goes before the user's file."""
+    return bool(_environ(environ).get(variable))
 
 
 def read(path: Path) -> Config:
@@ -93,6 +121,12 @@ def _environ(environ: Mapping[str, str] | None) -> Mapping[str, str]:
 
 def _normalised(endpoint: str) -> str:
     return endpoint.rstrip("/")
+
+
+def _keep(path: Path, content: Mapping[str, Any], endpoint: str, api_key: str, *, default: str) -> Path:
+    keys = {**content.get("api_keys", {}), _normalised(endpoint): api_key}
+    _write(path, {**content, "default_endpoint": _normalised(default), "api_keys": keys})
+    return path
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -1,12 +1,13 @@
-"""What `upload` shows: live progress on a terminal, plain lines elsewhere, and then the result."""
+"""What `upload` shows: live on a terminal and in a notebook, plain lines elsewhere, and then the result."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from shlex import quote
+from time import monotonic
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,13 +15,19 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
+    from modelrocket.agreement import Agreement
     from modelrocket.comparison import OutputLoss
+    from modelrocket.convert import Converted
     from modelrocket.quantisation import Quantisation
+
+
+LONG_SECONDS = 2.0
+"""From here on it is said how long a stage takes."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """The facts of a finished upload."""
+    """The facts of a finished upload. `notes`: what its owner should know of the conversion."""
 
     name: str
     version: int
@@ -30,6 +37,7 @@ class Shown:
     url: str
     checked: str
     active: bool
+    notes: tuple[str, ...] = ()
 
 
 class Display:
@@ -49,22 +57,76 @@ class Display:
 
 
 class PlainDisplay(Display):
-    """One line per stage, for logs and pipes."""
+    """One line per stage, for logs and pipes; of a long one also how far it is, and how long it took."""
 
-    def __init__(self, console: Console) -> None:
+    bytes_every_seconds = 5.0
+
+    def __init__(self, console: Console, *, now: Callable[[], float] = monotonic) -> None:
         self._console = console
-        self._last = ""
+        self._now = now
+        self._stage = ""
+        self._begun = self._said = now()
+        self._bytes_before: int | None = None
 
     def step(self, text: str) -> None:
-        if text != self._last:
-            self._console.print(text, soft_wrap=True, markup=False)
-        self._last = text
+        if text == self._stage:
+            return
+        self._end()
+        self._stage, self._bytes_before = text, None
+        self._begun = self._said = self._now()
+        self._line(text)
+
+    def bytes_sent(self, done: int, *, total: int) -> None:
+        """What had arrived before, of an upload that broke off, does not count as fast."""
+        if self._bytes_before is None:
+            self._bytes_before = done
+        now = self._now()
+        if now - self._said >= self.bytes_every_seconds:
+            self._said = now
+            rate = (done - self._bytes_before) / 1e6 / (now - self._begun)
+            self._passing_line(f"  {done / 1e6:,.1f} of {total / 1e6:,.1f} MB, {rate:,.1f} MB/s")
 
     def quantisation(self, found: Quantisation) -> None:
         self._console.print(quantisation_table(found))
 
     def result(self, shown: Shown) -> None:
+        self._end()
         print_result(self._console, shown)
+
+    def _end(self) -> None:
+        took = self._now() - self._begun
+        if self._stage and took >= LONG_SECONDS:
+            self._line(f"  took {took:,.0f} s")
+
+    def _line(self, text: str) -> None:
+        self._console.print(text, soft_wrap=True, markup=False)
+
+    def _passing_line(self, text: str) -> None:
+        """One that is out of date when the next comes."""
+        self._line(text)
+
+
+class NotebookDisplay(PlainDisplay):
+    """The same lines below a notebook's cell, where those that pass give way to the next.
+
+    `write` replaces all of the text by another: nothing of ipywidgets, which few have, is needed.
+    """
+
+    bytes_every_seconds = 0.2
+
+    def __init__(
+        self, console: Console, write: Callable[[str], None], *, now: Callable[[], float] = monotonic
+    ) -> None:
+        super().__init__(console, now=now)
+        self._write = write
+        self._lines: list[str] = []
+
+    def _line(self, text: str) -> None:
+        self._lines.append(text)
+        self._write("\n".join(self._lines))
+
+    def _passing_line(self, text: str) -> None:
+        self._write("\n".join((*self._lines, text)))
 
 
 class LiveDisplay(Display):
@@ -98,11 +160,22 @@ def shown_display() -> Iterator[Display]:
     from rich.console import Console
 
     console = Console(file=sys.stdout, highlight=False)  # bound now: exporters redirect it for a while
-    if not console.is_terminal or console.is_jupyter:
+    if console.is_jupyter:
+        yield NotebookDisplay(console, _notebook_text())
+        return
+    if not console.is_terminal:
         yield PlainDisplay(console)
         return
     with live_display(console) as live:
         yield live
+
+
+def _notebook_text() -> Callable[[str], None]:
+    """A text below the cell that runs, and how to change it."""
+    from IPython.display import display
+
+    handle = display({"text/plain": ""}, raw=True, display_id=True)
+    return lambda text: handle.update({"text/plain": text}, raw=True)
 
 
 @contextmanager
@@ -128,7 +201,7 @@ def print_result(console: Console, shown: Shown) -> None:
         if shown.token
         else "[dim]the one from before keeps working[/dim]",
         "url": f"[bold]POST[/bold] {escape(shown.url)}",
-        "checked": f"[dim]{shown.checked}[/dim]",
+        "checked": f"[dim]{escape(shown.checked)}[/dim]",
     }
     if not shown.active:
         which = f"{quote(shown.name)} --version {shown.version}"
@@ -141,6 +214,42 @@ def print_result(console: Console, shown: Shown) -> None:
     )
     for label, text in lines.items():
         console.print(f"  [cyan]{label:<8}[/cyan] {text}", soft_wrap=True)
+    for note in shown.notes:
+        console.print(f"  [cyan]{'note':<8}[/cyan] {escape(note)}", soft_wrap=True)
+
+
+def checked(converted: Converted) -> str:
+    """How the uploaded model was found to be right, in one line."""
+    agreement = converted.agreement
+    if agreement is not None and agreement.mismatch:
+        first = str(agreement.mismatch[0])
+        return f"does NOT answer like the original, which was allowed and its receipt says: {first}"
+    if converted.quantisation is not None:
+        return "int8, measured as shown above"
+    if agreement is None:
+        return "onnxruntime loads and runs it"
+    judged = [one for one in agreement.kinds if one.judged]
+    rows = sum(one.rows for one in judged)
+    sample = sum(one.rows for one in judged if one.kind == "sample")
+    yours = f", {sample} of them yours" if sample else ""
+    return f"answers like the original on {rows} rows{yours} (largest difference {agreement.difference:.1e})"
+
+
+def notes(converted: Converted) -> tuple[str, ...]:
+    """What the converter has to say, and on which rows the two go apart without being judged for it."""
+    told = () if converted.agreement is None else tuple(_apart(converted.agreement))
+    return (*converted.notes, *told)
+
+
+def _apart(agreement: Agreement) -> Iterator[str]:
+    differing = [one.kind for one in agreement.kinds if one.differences and not one.judged]
+    if differing:
+        kinds = ", ".join(differing)
+        yield f"It answers otherwise than the original on {kinds} values; see modelrocket report."
+    refused = [one for one in agreement.kinds if one.refused]
+    if refused:
+        kinds = ", ".join(one.kind for one in refused)
+        yield f"The original raises an error on {kinds} rows, where the uploaded model may answer."
 
 
 def quantisation_table(found: Quantisation) -> Table:
@@ -172,9 +281,25 @@ def _loss(one: OutputLoss) -> str:
 
 
 def _progress(console: Console) -> Progress:
-    from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        ProgressColumn,
+        SpinnerColumn,
+        Task,
+        TextColumn,
+    )
     from rich.progress import TransferSpeedColumn as Speed
     from rich.table import Column
+    from rich.text import Text
+
+    class Elapsed(ProgressColumn):
+        """Of a stage that takes long."""
+
+        def render(self, task: Task) -> Text:
+            seconds = task.elapsed or 0
+            return Text(f"{seconds:,.0f} s" if seconds >= LONG_SECONDS else "", style="dim")
 
     class WithBytes(Progress):
         """The bar appears only while there is something to count."""
@@ -184,6 +309,7 @@ def _progress(console: Console) -> Progress:
             self.columns = (*stage, *bar) if counting else stage
             yield self.make_tasks_table(self.tasks)
 
-    stage = (SpinnerColumn(), TextColumn("{task.description}", table_column=Column(no_wrap=True)))
+    text = TextColumn("{task.description}", table_column=Column(no_wrap=True))
+    stage = (SpinnerColumn(), text, Elapsed())
     bar = (BarColumn(bar_width=30), DownloadColumn(), Speed())
     return WithBytes(*stage, console=console, transient=True)

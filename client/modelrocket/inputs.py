@@ -4,8 +4,8 @@ The first seven rows are of ordinary magnitude; a larger set has every magnitude
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -15,11 +15,15 @@ from modelrocket.tensors import Array, TensorSpec, numpy_dtype
 Feeds: TypeAlias = Mapping[str, Array]
 """Rows by input name; as many of each input."""
 
+Original: TypeAlias = Callable[[Feeds], Mapping[str, Array]]
+"""Rows by input name -> what the model itself says, by output name."""
+
 BATCH_SIZES = (1, 2, 3, 7)
 ROWS_MAX = 512
 ELEMENTS_MAX = 200_000
 MAGNITUDES = (1.0, 0.1, 10.0, 100.0)
 FREE_DIMENSION = 32
+_TABLE = 2
 _WORDS: Array = np.array(["", "a", "b", "red", "Grün"], dtype=object)
 
 
@@ -30,7 +34,8 @@ class Values:
     integers_below: of made-up integers.
     choices: what the model was trained on, as a category or a word is: one array for all elements, or one for
     each column. Elements are drawn from it.
-    thresholds: by column (of the last axis), where the model's own splits lie.
+    thresholds: by column (of the last axis), where the model's own splits lie; only of a model that compares
+    the input with them as it is, with no arithmetic before that could round.
     missing: NaN has a meaning to the model, so that what it answers then counts.
     """
 
@@ -52,8 +57,22 @@ class Inputs:
     sample: Feeds | None = None
 
     def rows(self, count: int) -> Feeds:
-        """The same rows every time."""
-        return {spec.name: generated(spec, count, self.values.get(spec.name)) for spec in self.specs}
+        """The same rows every time. Texts and integers are the sample's where no choices are known."""
+        return {spec.name: generated(spec, count, self._values(spec)) for spec in self.specs}
+
+    def _values(self, spec: TensorSpec) -> Values:
+        values = self.values.get(spec.name, Values())
+        floats = spec.dtype == "bool" or "float" in spec.dtype
+        if self.sample is None or values.choices or floats:
+            return values
+        rows = self.sample[spec.name]
+        columns = rows.shape[-1] if rows.ndim == _TABLE and spec.shape[-1] is not None else 1
+        return replace(values, choices=tuple(rows.reshape(-1, columns).T))
+
+    @property
+    def compares(self) -> bool:
+        """The model is known to compare its input with thresholds, which is exact whatever the values are."""
+        return any(values.thresholds for values in self.values.values())
 
     @property
     def batched(self) -> bool:
@@ -116,6 +135,19 @@ def row_count(feeds: Feeds) -> int:
     return len(rows) if rows.ndim else 1
 
 
+def spread(feeds: Feeds, count: int) -> Feeds:
+    """Of more rows than `count` some from everywhere."""
+    rows = row_count(feeds)
+    if rows <= count:
+        return feeds
+    return taken(feeds, np.linspace(0, rows - 1, count).astype(int))
+
+
+def taken(feeds: Feeds, which: Array) -> dict[str, Array]:
+    """Some of the rows, by their numbers or a mask."""
+    return {name: rows[which] for name, rows in feeds.items()}
+
+
 def shapes(feeds: Feeds) -> str:
     """For messages: `x [2, 64], mask [2, 64]`."""
     return ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
@@ -128,7 +160,9 @@ def sha256(samples: Sequence[Feeds]) -> str:
         for name, rows in feeds.items():
             digest.update(f"{name} {rows.dtype.name} {rows.shape} ".encode())
             texts = rows.dtype == object
-            content = "\0".join(rows.ravel()).encode() if texts else np.ascontiguousarray(rows).tobytes()
+            content = (
+                "\0".join(map(str, rows.ravel())).encode() if texts else np.ascontiguousarray(rows).tobytes()
+            )
             digest.update(content)
     return digest.hexdigest()
 

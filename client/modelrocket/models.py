@@ -12,6 +12,7 @@ from modelrocket.account import Account
 from modelrocket.errors import NotFound, Refusal, Timeout, api_error
 from modelrocket.report import Report, read_report
 from modelrocket.rollout import Candidate, Limits, Traffic, read_candidate, read_traffic
+from modelrocket.steps import Flow
 
 ACTIVATE_SECONDS = 150.0
 """The server lets a version take over after two minutes at the latest."""
@@ -155,24 +156,38 @@ def all_models(account: Account) -> Iterator[Model]:
     """Every model of the account, page by page."""
     following = ""
     while following is not None:
-        page = account.ask("GET", f"/v1/models?after={following}" if following else "/v1/models")
+        page = account.ask("GET", _page(following))
         yield from (_model(told, account) for told in page["models"])
         following = page["next"]
 
 
 def find_model(account: Account, model: str) -> Model:
     """By id or name. Raises `NotFound`."""
-    if _is_id(model):
+    return account.run(finding(account, model))
+
+
+def finding(account: Account, model: str) -> Flow[Model]:
+    """`find_model` as a flow."""
+    if is_id(model):
         with suppress(NotFound):  # a name may look like an id
-            return _model(account.ask("GET", f"/v1/models/{model}"), account)
-    for found in all_models(account):
-        if found.name == model:
-            return found
+            return _model((yield from account.asking(f"/v1/models/{model}")), account)
+    following: str | None = ""
+    while following is not None:
+        page = yield from account.asking(_page(following))
+        for told in page["models"]:
+            if told["name"] == model:
+                return _model(told, account)
+        following = page["next"]
     told = f'There is no model "{model}" here. `modelrocket models` lists those there are.'
     raise api_error(Refusal(code="not_found", message=told, status=404))
 
 
-def _is_id(text: str) -> bool:
+def _page(following: str) -> str:
+    return f"/v1/models?after={following}" if following else "/v1/models"
+
+
+def is_id(text: str) -> bool:
+    """It has the form of a model's id."""
     try:
         return str(UUID(text)) == text
     except ValueError:

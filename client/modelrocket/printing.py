@@ -1,21 +1,36 @@
-"""What the command line prints of models, versions and traffic."""
+"""What the command line prints of models, versions, traffic, events, answers and checks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
+import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from modelrocket.cells import size, table, text, time
+from modelrocket.events import Event
 from modelrocket.models import Model, Version
 from modelrocket.rollout import Candidate, Counts, Split, Traffic, TrafficChange
+from modelrocket.tensors import Array
+
+if TYPE_CHECKING:
+    from modelrocket.doctor import Check
+
+_ROWS_SHOWN = 100
+_VALUES_SHOWN = 8
+_MARKS = {"fine": ("✓", "green"), "broken": ("✗", "bold red"), "missing": ("-", "dim")}
+_EVENT_COLUMNS = {"when": 19, "version": 7, "what": 36, "by": 12, "why": 0}
 
 
 def models(listed: Sequence[Model]) -> RenderableType:
     if not listed:
-        return 'No models yet. In Python: modelrocket.upload(model, "name", np.float32, (None, 64))'
+        return (
+            "No models yet: modelrocket upload FILE, or in Python "
+            'modelrocket.upload(model, "name", np.float32, (None, 64))'
+        )
     shown = table("name", "id", "active", "on its way", "created")
     for model in listed:
         name, active, created = model.name, model.active, time(model.created_at)
@@ -84,6 +99,74 @@ def _history(entries: Sequence[TrafficChange]) -> Table:
         shown.add_row(
             *map(text, (time(entry.at), entry.by, entry.why, _split(entry.before), _split(entry.after)))
         )
+    return shown
+
+
+def token(model: Model, plain: str) -> RenderableType:
+    return (
+        f"{plain}\nA token for {model.name}, shown once: keep it. It goes with each request to {model.url}."
+    )
+
+
+def events(listed: Sequence[Event], *, titled: bool = True) -> RenderableType:
+    """Columns are as wide in every table, so that one can follow another."""
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_header=titled)
+    for name, width in _EVENT_COLUMNS.items():
+        shown.add_column(name, overflow="fold", min_width=width)
+    for event in listed:
+        shown.add_row(*map(text, (time(event.at), event.version, _what(event), event.by, _why(event))))
+    return shown
+
+
+def _what(event: Event) -> str:
+    if event.before is not None and event.after is not None:
+        return f"traffic: {_split(event.before)} → {_split(event.after)}"
+    state = f"{event.state}: {event.stage}" if event.stage else event.state
+    return f"uploaded, now {state}" if event.what == "uploaded" else f"became {state}"
+
+
+def _why(event: Event) -> str | None:
+    made = f"{event.framework}, {size(event.bytes)}" if event.what == "uploaded" else None
+    return "; ".join(one for one in (made, event.why) if one) or None
+
+
+def answer(outputs: Array | Mapping[str, Array]) -> RenderableType:
+    """One line for each row; a single output without a name is the answer."""
+    named = outputs if isinstance(outputs, Mapping) else {"answer": outputs}
+    rows = max((len(array) if array.ndim else 1 for array in named.values()), default=0)
+    shown = table("row", *named)
+    for row in range(min(rows, _ROWS_SHOWN)):
+        shown.add_row(text(row + 1), *(text(_of_row(array, row)) for array in named.values()))
+    if rows <= _ROWS_SHOWN:
+        return shown
+    return Group(shown, text(f"and {rows - _ROWS_SHOWN} more rows: --json gives all"))
+
+
+def _of_row(array: Array, row: int) -> str | None:
+    """Of an output that has other rows than the first one: what there is."""
+    if array.ndim == 0:
+        return _value(array[()]) if row == 0 else None
+    return _value(array[row]) if row < len(array) else None
+
+
+def _value(value: object) -> str:
+    """A number, a text, or an array with its first values."""
+    if isinstance(value, (np.ndarray, list)):
+        first = ", ".join(map(_value, value[:_VALUES_SHOWN]))
+        more = f", … {len(value)} in all" if len(value) > _VALUES_SHOWN else ""
+        return f"[{first}{more}]"
+    return f"{value:.6g}" if isinstance(value, (float, np.floating)) else str(value)
+
+
+def checks(found: Sequence[Check]) -> RenderableType:
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    shown.add_column(no_wrap=True)
+    shown.add_column(style="dim", no_wrap=True)
+    shown.add_column(overflow="fold")
+    for check in found:
+        mark, style = _MARKS[check.state]
+        remedy = f"\n→ {check.remedy}" if check.remedy else ""
+        shown.add_row(Text(mark, style), text(check.name), text(f"{check.told}{remedy}"))
     return shown
 
 

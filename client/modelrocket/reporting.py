@@ -149,17 +149,54 @@ def _receipt(told: Section) -> Iterator[RenderableType]:
     if not told.get("compared"):
         yield text(told.get("reason") or "It was not compared with an original.")
     else:
-        tolerance = told.get("tolerance") or {}
-        relative, absolute = (_number(tolerance.get(kind)) for kind in ("relative", "absolute"))
-        yield text(
-            f"Compared with the original on {told.get('rows')} rows. Allowed: {relative} of a value, or "
-            f"{absolute} of the output's largest; other labels only in a tie."
-        )
-        yield _outputs(told)
+        yield from _compared(told)
     if told.get("quantisation"):
         yield from _quantisation(told["quantisation"])
+    for note in told.get("notes") or ():
+        yield text(f"Note: {note}")
     versions = {"made with": _named(told.get("versions")), "opsets": _named(told.get("opsets"))}
-    yield pairs(versions | {"on": told.get("platform"), "sample": told.get("sample_sha256")})
+    yield pairs(versions | {"on": told.get("platform"), "sample": _sample(told.get("sample"))})
+
+
+def _compared(told: Section) -> Iterator[RenderableType]:
+    if told.get("mismatch"):
+        yield from _mismatch(told["mismatch"])
+    tolerance = told.get("tolerance") or {}
+    relative, absolute = (_number(tolerance.get(kind)) for kind in ("relative", "absolute"))
+    yield text(
+        f"Compared with the original on {told.get('rows')} rows. Allowed: {relative} of a value, or "
+        f"{absolute} of the output's largest; other labels only in a tie."
+    )
+    yield _outputs(told)
+    if told.get("kinds"):
+        yield _kinds(told["kinds"])
+
+
+def _mismatch(told: Section) -> Iterator[RenderableType]:
+    yield Text("It does not answer like the original, and its owner let that pass:", style="bold red")
+    for one in told["differences"]:
+        output = f'output "{one["output"]}": ' if one["output"] else ""
+        inputs = f" Its inputs: {one['inputs']}." if one["inputs"] else ""
+        rows = f"{one['rows_differing']} of {one['rows']} {one['kind']} rows differ"
+        yield text(f"  {output}{rows}; {one['what']}.{inputs}")
+    if told["differences_left_out"]:
+        yield text(f"  and {told['differences_left_out']} more")
+
+
+def _kinds(told: Sequence[Section]) -> Table:
+    shown = table("kind of row", "rows", "outcome", "", "")
+    for one in told:
+        counts = "judged" if one["judged"] else "only recorded"
+        why = one["evidence"] or " "
+        if one["rows_refused"]:
+            why = f"the original refuses {one['rows_refused']} rows: {one['refusal']}"
+        words = (one["kind"], one["rows"], one["outcome"], counts, why)
+        shown.add_row(*map(text, words))
+    return shown
+
+
+def _sample(told: Section | None) -> str | None:
+    return None if told is None else f"{told['rows']} rows, SHA-256 {told['sha256']}"
 
 
 def _outputs(told: Section) -> Table:

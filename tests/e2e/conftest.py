@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +18,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     home = tmp_path_factory.mktemp("stack") / "home"
     with running_stack(home, hosts=2, environment=small_parts) as running:
         yield running
+    for folder in ("s3", "hosts"):  # models; the logs stay
+        shutil.rmtree(home / folder, ignore_errors=True)
 
 
 @pytest.fixture

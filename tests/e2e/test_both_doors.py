@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from chalicelib.contract.tokens import new_token
@@ -85,6 +88,123 @@ def test_a_header(
     body = {"model": deployment.model_id, "inputs": GOOD}
     bearer = {"Authorization": f"Bearer {deployment.token}"}
     assert same(doors, json=body, headers=bearer | headers).status_code == status
+
+
+# Open Inference Protocol v2.
+
+
+def same_v2(
+    doors: tuple[str, ...],
+    deployment: Deployment,
+    tail: str = "/infer",
+    *,
+    method: str = "POST",
+    headers: Mapping[str, str] = MappingProxyType({}),
+    model: str | None = None,
+    **request: Any,
+) -> httpx.Response:
+    """What every door answers to `/v2/models/{model}{tail}`, after checking that they agree to the byte."""
+    sent = {"Authorization": f"Bearer {deployment.token}", "X-Request-Id": "mine"} | dict(headers)
+    path = f"/v2/models/{model or deployment.model_id}{tail}"
+    replies = [httpx.request(method, f"{door}{path}", timeout=30, headers=sent, **request) for door in doors]
+    first, *others = map(_comparable_v2, replies)
+    assert all(other == first for other in others), (first, others)
+    return replies[0]
+
+
+def _comparable_v2(reply: httpx.Response) -> tuple[Any, ...]:
+    said = ("content-type", "x-model-version", "x-request-id", "inference-header-content-length")
+    if reply.headers["content-type"] == "application/json":
+        return reply.status_code, reply.json(), *map(reply.headers.get, said)
+    return reply.status_code, reply.content, *map(reply.headers.get, said)
+
+
+def x(*rows: float, **changed: Any) -> dict[str, Any]:
+    return {"name": "modelInput", "shape": [len(rows), 1], "datatype": "FP32", "data": list(rows)} | changed
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        pytest.param({"inputs": [x(1, 2)]}, 200, id="good"),
+        pytest.param({"inputs": [x(1)], "id": "r"}, 200, id="with an id"),
+        pytest.param({"inputs": [x(1, name="y")]}, 422, id="unknown input"),
+        pytest.param({"inputs": []}, 422, id="no input"),
+        pytest.param({"inputs": [x(1, datatype="FP64")]}, 422, id="datatype"),
+        pytest.param({"inputs": [x(1, shape=[1, 2])]}, 422, id="shape"),
+        pytest.param({"inputs": [x(1)], "outputs": [{"name": "y"}]}, 400, id="unknown output"),
+        pytest.param({"inputs": 1}, 400, id="inputs is a number"),
+        pytest.param([], 400, id="a list"),
+    ],
+)
+def test_a_v2_body(doors: tuple[str, ...], deployment: Deployment, body: Any, status: int) -> None:
+    assert same_v2(doors, deployment, json=body).status_code == status
+
+
+BINARY = {"inputs": [{"name": "modelInput", "shape": [2, 1], "datatype": "FP32"}]}
+
+
+@pytest.mark.parametrize(
+    ("size", "length", "status"),
+    [
+        pytest.param(8, None, 200, id="good"),
+        pytest.param(7, None, 422, id="bytes that make no values"),
+        pytest.param(80, None, 400, id="more than there is"),
+        pytest.param(8, 10_000, 400, id="JSON longer than all"),
+        pytest.param(8, 0, 400, id="no JSON"),
+        pytest.param(8, "much", 400, id="no number"),
+    ],
+)
+def test_binary_tensors(
+    doors: tuple[str, ...], deployment: Deployment, size: int, length: object, status: int
+) -> None:
+    told = {**BINARY["inputs"][0], "parameters": {"binary_data_size": size}}
+    header = json.dumps({"inputs": [told], "parameters": {"binary_data_output": True}}).encode()
+    sent = {
+        "Content-Type": "application/octet-stream",
+        "Accept": "application/octet-stream",
+        "Inference-Header-Content-Length": str(len(header) if length is None else length),
+    }
+    content = header + np.array([[0.1], [-np.inf]], "<f4").tobytes()[: max(size, 7)]
+    reply = same_v2(doors, deployment, content=content, headers=sent)
+    assert reply.status_code == status
+    if status == 200:
+        rows = np.frombuffer(reply.content[int(reply.headers["inference-header-content-length"]) :], "<f4")
+        np.testing.assert_array_equal(rows, np.array([5, 0.1, np.nan, -np.inf], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("tail", "status"),
+    [("", 200), ("/ready", 200), ("/versions/1", 200), ("/versions/1/ready", 200), ("/versions/9", 404)],
+)
+def test_what_a_model_takes_and_gives(
+    doors: tuple[str, ...], deployment: Deployment, tail: str, status: int
+) -> None:
+    assert same_v2(doors, deployment, tail, method="GET").status_code == status
+
+
+def test_a_version_in_the_path(doors: tuple[str, ...], deployment: Deployment) -> None:
+    body = {"inputs": [x(1)]}
+    assert same_v2(doors, deployment, "/versions/1/infer", json=body).status_code == 200
+    assert same_v2(doors, deployment, "/versions/9/infer", json=body).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("headers", "model", "status"),
+    [
+        pytest.param({"Authorization": ""}, None, 401, id="no token"),
+        pytest.param({"Authorization": "Bearer wrong"}, None, 401, id="no token at all"),
+        pytest.param({"Authorization": f"Bearer {new_token()}"}, None, 401, id="unknown token"),
+        pytest.param({}, MISSING, 404, id="missing model"),
+        pytest.param({}, "no-id", 404, id="no model id"),
+        pytest.param({"X-Deadline-Ms": "soon"}, None, 400, id="deadline"),
+    ],
+)
+def test_who_may_ask_by_v2(
+    doors: tuple[str, ...], deployment: Deployment, headers: dict[str, str], model: str | None, status: int
+) -> None:
+    body = {"inputs": [x(1)]}
+    assert same_v2(doors, deployment, json=body, headers=headers, model=model).status_code == status
 
 
 def test_a_deadline_of_no_time_at_all(doors: tuple[str, ...], deployment: Deployment) -> None:

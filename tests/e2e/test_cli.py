@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import joblib
 import numpy as np
 import onnx
 import pytest
@@ -30,32 +35,97 @@ class CommandLine:
         self.environment = {**kept, "MODELROCKET_CONFIG": str(stack.client_config)}
 
     def run(
-        self, *arguments: str, code: int = 0, stdin: int = subprocess.DEVNULL, **environment: str
+        self,
+        *arguments: str,
+        code: int = 0,
+        stdin: int | None = subprocess.DEVNULL,
+        typed: str | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> Done:
         done = subprocess.run(
             [sys.executable, "-m", "modelrocket", *arguments],
-            env=self.environment | environment,
-            stdin=stdin,
+            env={**self.environment, **environment},
+            stdin=None if typed is not None else stdin,
+            input=typed,
             capture_output=True,
             text=True,
             timeout=200,
             check=False,
+            start_new_session=True,  # no terminal but the one that a test gives
         )
         assert done.returncode == code, done
         assert "Traceback" not in done.stderr
         return done
 
-    def run_on_terminal(self, *arguments: str, typed: str, code: int) -> Done:
+    def run_on_terminal(
+        self,
+        *arguments: str,
+        typed: str,
+        code: int = 0,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> Done:
         terminal, stdin = pty.openpty()
         try:
             os.write(terminal, typed.encode())
-            return self.run(*arguments, code=code, stdin=stdin)
+            return self.run(*arguments, code=code, stdin=stdin, environment=environment)
         finally:
             os.close(terminal)
             os.close(stdin)
 
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self.run(*arguments, "--json").stdout)
+    def talk(
+        self, *arguments: str, answers: Sequence[tuple[str, str]], environment: Mapping[str, str]
+    ) -> tuple[int, str]:
+        """The exit code, and all that a person who answers each question sees, the own typing included."""
+        terminal, stdin = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "modelrocket", *arguments],
+            env={**self.environment, **environment},
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            assert process.stderr is not None
+            asked = ""
+            for question, answer in answers:
+                while not asked.endswith(question):
+                    told = process.stderr.read(1)
+                    assert told, f"it ended after {asked!r}"
+                    asked += told
+                os.write(terminal, f"{answer}\n".encode())
+            out, told = process.communicate(timeout=100)
+            return process.returncode, asked + told + out + os.read(terminal, 10_000).decode()
+        finally:
+            process.kill()
+            process.communicate()
+            os.close(terminal)
+            os.close(stdin)
+
+    @contextmanager
+    def following(self, *arguments: str) -> Iterator[Iterator[Any]]:
+        """What a command that goes on says, each line read as JSON; ended as Ctrl-C does it."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "modelrocket", *arguments, "--follow", "--json"],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert process.stdout is not None
+            yield map(json.loads, process.stdout)
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate(timeout=30)
+            assert (process.returncode, told) == (130, "")
+        finally:
+            process.kill()
+            process.communicate()
+
+    def json(self, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})) -> Any:
+        return json.loads(self.run(*arguments, "--json", environment=environment).stdout)
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +184,99 @@ def test_a_failed_version_is_reported_with_its_reason(client: Client, modelrocke
     assert "Version 2 is failed" in refusal.stderr
 
 
+def test_a_saved_model_is_uploaded_asked_and_followed(modelrocket: CommandLine, tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32)
+    model = LogisticRegression().fit(rows, (rows[:, 0] > 0).astype(int))
+    file, named, array = (tmp_path / name for name in ("model.joblib", "rows.csv", "rows.npy"))
+    joblib.dump(model, file)
+    np.savetxt(named, rows, delimiter=",", header="a,b,c,d", comments="")
+    np.save(array, rows)
+
+    options = ("--name", "cli-file", "--sample", str(named))
+    assert "--trust" in modelrocket.run("upload", str(file), *options, code=2).stderr
+    kept = modelrocket.run_on_terminal("upload", str(file), *options, typed="n\n", code=1)
+    assert "Do you trust it? [y/N] modelrocket: Nothing was read" in kept.stderr
+    first = modelrocket.json("upload", str(file), *options, "--trust")
+    assert (first["name"], first["version"], first["active"]) == ("cli-file", 1, True)
+    shown = modelrocket.run_on_terminal("upload", str(file), *options, "--no-activate", typed="y\n")
+    assert "cli-file is ready: version 2" in shown.stdout
+    assert "modelrocket traffic cli-file --version 2" in shown.stdout
+
+    expected = model.predict(rows).tolist()
+    token = first["token"]
+    asked = modelrocket.json("predict", "cli-file", "--file", str(named))
+    assert asked["modelOutput"] == expected
+    nobody = {"MODELROCKET_API_KEY": "", "MODELROCKET_CONFIG": "", "XDG_CONFIG_HOME": str(tmp_path)}
+    nobody["MODELROCKET_ENDPOINT"] = first["url"].removesuffix("/inference")
+    by_token = ("predict", first["model"], "--file")
+    assert (
+        modelrocket.json(*by_token, str(array), environment={**nobody, "MODELROCKET_TOKEN": token}) == asked
+    )
+    typed = json.dumps(rows[:2].tolist())
+    piped = modelrocket.run(*by_token, "-", typed=typed, environment={**nobody, "MODELROCKET_TOKEN": token})
+    assert [line.split()[:2] for line in lines_of(piped)] == [
+        ["row", "modelOutput"],
+        ["1", str(expected[0])],
+        ["2", str(expected[1])],
+    ]
+    further = modelrocket.json("token", "create", "cli-file")["token"]
+    assert further != token
+    answered = modelrocket.run(
+        *by_token, str(array), "--token-stdin", typed=f"{further}\n", environment=nobody
+    )
+    assert len(lines_of(answered)) == 51
+    refused = modelrocket.run("predict", "cli-file", "--input", "[[1, 2, 3]]", code=1)
+    assert "modelInput" in refused.stderr
+
+    limits = ("--percent", "10", "--errors-percent-max", "1.5", "--requests-min", "7")
+    candidate = modelrocket.json("traffic", "cli-file", "--version", "2", *limits)["candidate"]
+    assert (candidate["limits"]["errors_percent_max"], candidate["limits"]["requests_min"]) == (1.5, 7)
+    with modelrocket.following("events", "cli-file") as lines:
+        story = [next(lines) for _ in range(4)]
+        modelrocket.run("rollback", "cli-file")
+        story.append(next(lines))
+    assert [(one["what"], one["version"]) for one in story] == [
+        ("uploaded", 1),
+        ("traffic", 1),
+        ("uploaded", 2),
+        ("traffic", 2),
+        ("traffic", 1),
+    ]
+    assert lines_of(modelrocket.run("logs", "cli-file"))[-1].endswith(story[-1]["why"])
+
+
+def test_files_that_are_no_models_are_refused_in_a_line(modelrocket: CommandLine, tmp_path: Path) -> None:
+    damaged, graph, sample = (tmp_path / name for name in ("damaged.pkl", "damaged.onnx", "sample.npy"))
+    damaged.write_bytes(b"hello")
+    graph.write_bytes(b"hello")
+    np.save(sample, np.zeros((3, 5), np.float32))
+    refused = modelrocket.run("upload", str(damaged), "--trust", code=1)
+    assert f"modelrocket: {damaged} is not a pickled model, or is damaged: " in refused.stderr
+    refused = modelrocket.run("upload", str(graph), code=1)
+    assert f"modelrocket: {graph} is not an ONNX model." in refused.stderr
+    rows = np.random.default_rng(0).standard_normal((20, 4))
+    joblib.dump(LogisticRegression().fit(rows, rows[:, 0] > 0), damaged)
+    refused = modelrocket.run("upload", str(damaged), "--trust", "--sample", str(sample), code=1)
+    assert "4 features" in refused.stderr
+
+
+def test_a_person_logs_in_and_everything_is_fine(
+    stack: RunningStack, modelrocket: CommandLine, tmp_path: Path
+) -> None:
+    own = {"MODELROCKET_CONFIG": str(tmp_path / "config.json")}
+    assert "✗  endpoint" in modelrocket.run("doctor", code=1, environment=own).stdout
+    typed = (("Endpoint (https://…): ", stack.base_url), ("(not shown): ", stack.api_key))
+    code, seen = modelrocket.talk("login", answers=typed, environment=own)
+    assert (code, f"Logged in at {stack.base_url}" in seen) == (0, True), seen
+    assert stack.api_key not in seen
+    checks = {check["name"]: check for check in modelrocket.json("doctor", environment=own)}
+    assert {check["state"] for check in checks.values()} <= {"fine", "missing"}
+    assert stack.base_url in checks["endpoint"]["told"]
+    assert checks["clock"]["state"] == "fine"
+    assert "no longer in" in modelrocket.run("logout", environment=own).stdout
+    assert "modelrocket login" in modelrocket.run("models", code=2, environment=own).stderr
+
+
 def test_a_version_is_tried_activated_rolled_back_and_deleted(
     client: Client, modelrocket: CommandLine
 ) -> None:
@@ -151,8 +314,8 @@ def test_a_deployment_that_waits_is_activated_from_python(client: Client) -> Non
 
 
 def test_an_endpoint_where_nothing_answers_is_3_and_a_wrong_key_1(modelrocket: CommandLine) -> None:
-    nobody = modelrocket.run(
-        "models", code=3, MODELROCKET_ENDPOINT="http://127.0.0.1:1", MODELROCKET_API_KEY="x"
-    )
+    away = {"MODELROCKET_ENDPOINT": "http://127.0.0.1:1", "MODELROCKET_API_KEY": "x"}
+    nobody = modelrocket.run("models", code=3, environment=away)
     assert "Nothing answers at http://127.0.0.1:1" in nobody.stderr
-    assert "[unauthenticated]" in modelrocket.run("models", code=1, MODELROCKET_API_KEY="mr_wrong").stderr
+    wrong = modelrocket.run("models", code=1, environment={"MODELROCKET_API_KEY": "mr_wrong"})
+    assert "[unauthenticated]" in wrong.stderr

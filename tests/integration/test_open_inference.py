@@ -95,6 +95,7 @@ def test_triton_reads_what_a_model_takes_and_gives(caller: Caller) -> None:
             "platform": "onnxruntime_onnx",
             "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 1]}],
             "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 2]}],
+            "parameters": {"rows_independent": True},
         }
     assert not caller.client.is_model_ready(model_id, "2", headers=headers)
     assert not caller.client.is_model_ready(model_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import time
@@ -29,10 +30,11 @@ from chalicelib.contract.errors import (
 )
 from chalicelib.contract.hotstate import HotState
 from chalicelib.contract.messages import Heartbeat, HostState, Replica, ReplicaState
+from chalicelib.contract.metadata import ModelPath
 from chalicelib.contract.tokens import Ticket, new_token, read_ticket
 from chalicelib.ports import HostReply, HostUnreachable
 from chalicelib.records import Version
-from chalicelib.routing import Clocks, Dispatching, InferenceAnswer, InferenceCall, Router
+from chalicelib.routing import Clocks, Dispatching, InferenceAnswer, InferenceCall, OpenInference, Router
 from chalicelib.traffic import ChangeTraffic
 from chalicelib.wiring import ControlPlane
 from tests.integration.test_traffic import waiting
@@ -415,6 +417,22 @@ def test_where_no_host_runs_the_candidate_the_active_version_answers(
     answer = world.answer("request-1", sticky=world.one_of_its_callers())
     assert (answer.reply.body, answer.version, answer.tries) == (b'{"result": "from old"}', 1, 2)
     assert [ticket.version_id for ticket in world.tickets()] == [world.second.id, world.version.id]
+
+
+@pytest.mark.parametrize("play", [goes_away, says(503)])
+def test_a_version_that_was_asked_for_by_its_number_is_not_replaced(
+    plane: ControlPlane, alice: Principal, play: Play
+) -> None:
+    world = Canary(plane, alice, percent=1)
+    world.add_host("a", play)
+    world.add_host("b", play)
+    asked = OpenInference(ModelPath(world.version.model_id, "2"), "2")
+    call = InferenceCall(b"{}", f"Bearer {world.issued.plain}", "req-1", 25.0, open_inference=asked)
+    with contextlib.suppress(DependencyFailed):
+        assert world.router.infer(call).version == 2
+    assert [ticket.version_id for ticket in world.tickets()] == [world.second.id] * 2
+    said = ("X-Rocket-Form", "Inference-Header-Content-Length")
+    assert [tuple(map(headers.get, said)) for _, _, headers in world.hosts.asked] == [("v2", "2")] * 2
 
 
 def test_a_deleted_model_is_not_found(world: World, alice: Principal) -> None:

@@ -5,21 +5,21 @@ convert(model)
   ├── source             one small module per framework, each giving a `Source`
   ├── export             in a process with limits (apart.py), then onnx.checker (export.py)
   ├── compare            onnxruntime beside the original (verify.py)
-  └── Converted          one file, or a graph and its weights; signature, what was compared
+  └── Converted          one file, or a graph and its weights; signature, what was compared, notes
 An .onnx file, its bytes or a ModelProto goes as it is, under its own names (onnx_file).
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import import_module
-from types import MappingProxyType
+from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from modelrocket.convert.apart import Export, Limits, exporting, here
 from modelrocket.convert.export import Exported
 from modelrocket.convert.interface import DEFAULT_TARGET, Attempt, Declared, Source, Target
 from modelrocket.errors import ConversionError, UnsupportedModel
-from modelrocket.inputs import BATCH_SIZES
 from modelrocket.payload import Payload, Weights
 from modelrocket.tensors import TensorSpec
 from modelrocket.verify import Agreement
@@ -72,6 +72,11 @@ class Converted:
     """What int8 weights cost and brought; `agreement` is then of the model before it."""
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What the model's owner should know of the conversion."""
+        return () if self.source is None else self.source.notes
+
+    @property
     def payload(self) -> Payload:
         """What is to be sent."""
         return Payload(self.model, self.weights)
@@ -85,15 +90,17 @@ def convert(  # noqa: PLR0913 - what `upload` passes on
     sample: object = None,
     target: Target = DEFAULT_TARGET,
     limits: Limits | None = None,
+    allow_mismatch: bool = False,
     show: Callable[[str], None] = lambda _: None,
 ) -> Converted:
     """Convert and check a model; type and shape describe a batch, as `np.float32, (None, 64)`.
 
-    `limits`: of a process that the model is exported in; without them it is exported in this one. `show` is
-    told of each step. Raises `ConversionError` (`UnsupportedModel` where no converter knows the model).
+    `limits`: of a process that the model is exported in; without them it is exported in this one.
+    `allow_mismatch`: let a model pass that answers differently; its agreement says so. `show` is told of each
+    step. Raises `ConversionError` (`UnsupportedModel` where no converter knows the model).
     """
     declared = Declared(input_type, input_shape, sample, target)
-    modules = [cls.__module__ for cls in type(model).__mro__]
+    modules = [cls.__module__ for cls in type(_telling(model)).__mro__]
     if _is_onnx(model, modules):
         show("Checking the model")
         return _as_it_is(model, declared)
@@ -104,10 +111,18 @@ def convert(  # noqa: PLR0913 - what `upload` passes on
     converter = f"modelrocket.convert.{_CONVERTERS[framework]}"
     source: Source = import_module(converter).source(model, declared)
     if limits is None:
-        return _first_that_agrees(source, here(source), show)
+        return _first_that_agrees(source, here(source), show, allow_mismatch=allow_mismatch)
     with exporting(converter, model, declared, source, limits) as (export, note):
         notes = source.notes if note is None else (*source.notes, note)
-        return _first_that_agrees(replace(source, notes=notes), export, show)
+        noted = replace(source, notes=notes)
+        return _first_that_agrees(noted, export, show, allow_mismatch=allow_mismatch)
+
+
+def _telling(model: object) -> object:
+    """What says by its class whose the model is: the function of a partial, the module beside variables."""
+    if isinstance(model, partial):
+        return model.func
+    return model[0] if isinstance(model, tuple) and model else model
 
 
 def _is_onnx(model: object, modules: list[str]) -> bool:
@@ -134,33 +149,53 @@ def _as_it_is(model: object, declared: Declared) -> Converted:
     )
 
 
-def _first_that_agrees(source: Source, export: Export, show: Callable[[str], None]) -> Converted:
+def _first_that_agrees(
+    source: Source, export: Export, show: Callable[[str], None], *, allow_mismatch: bool
+) -> Converted:
+    """Where none does and a mismatch is let pass: the first that runs."""
     from modelrocket import verify
 
     show("Asking the model itself")
-    verify.answers(source.original, source.inputs.rows(BATCH_SIZES[-1]))
+    verify.ask_itself(source.inputs, source.original)
     failures: list[ConversionError] = []
+    refusals: list[ConversionError] = []
+    mismatched: list[Converted] = []
     for number, attempt in enumerate(source.attempts):
         try:
             show(f"Converting with {attempt.exporter}")
             made = export(number)
             show("Comparing it with the original")
-            return _converted(source, attempt, made)
+            converted, agreement = _converted(source, attempt, made)
         except ConversionError as error:
             failures.append(error)
-    if len(failures) == 1:
-        raise failures[0]
-    told = "\n".join(f"- {failure.message}" for failure in failures)
-    raise ConversionError(f"No exporter converted the model:\n{told}", hint=source.hint) from failures[0]
+            continue
+        refusal = verify.refusal(agreement, source.inputs)
+        if refusal is None:
+            return converted
+        failures.append(refusal)
+        refusals.append(refusal)
+        mismatched.append(replace(converted, agreement=replace(agreement, accepted=True)))
+    if mismatched and allow_mismatch:
+        return mismatched[0]
+    raise _none_agrees(failures, hint=refusals[0].hint if refusals else source.hint)
 
 
-def _converted(source: Source, attempt: Attempt, made: Exported) -> Converted:
+def _none_agrees(failures: list[ConversionError], *, hint: str) -> ConversionError:
+    unsupported = [failure for failure in failures if isinstance(failure, UnsupportedModel)]
+    messages = list(dict.fromkeys(failure.message for failure in failures))
+    if unsupported or len(messages) == 1:
+        return (unsupported or failures)[0]
+    told = "\n".join(f"- {message}" for message in messages)
+    return ConversionError(f"No exporter converted the model:\n{told}", hint=hint)
+
+
+def _converted(source: Source, attempt: Attempt, made: Exported) -> tuple[Converted, Agreement]:
     from modelrocket import runtime, verify
 
     payload = made.payload
     session = _load(payload)
     agreement = verify.compare(session, source.inputs, source.original)
-    return Converted(
+    converted = Converted(
         model=payload.model,
         framework=source.framework,
         producer={"exporter": attempt.exporter} | runtime.versions(),
@@ -171,6 +206,7 @@ def _converted(source: Source, attempt: Attempt, made: Exported) -> Converted:
         weights=payload.weights,
         source=source,
     )
+    return converted, agreement
 
 
 def _load(payload: Payload) -> "Session":
@@ -184,11 +220,17 @@ def _load(payload: Payload) -> "Session":
 
 
 def _unsupported(model: object) -> UnsupportedModel:
+    if isinstance(model, FunctionType):
+        return UnsupportedModel(
+            f"{model.__name__} is a plain Python function, which says nothing of what it computes with.",
+            hint="Wrap it: jax.jit(function) or tf.function(function); or put it in a torch.nn.Module.",
+        )
     kind: Any = type(model)
     return UnsupportedModel(
         f"No converter for {kind.__module__}.{kind.__qualname__}.",
         hint=(
-            "scikit-learn estimators and PyTorch modules convert; from any other framework, export the model "
-            'to ONNX and give the file: modelrocket.upload("model.onnx", "name")'
+            "Models of scikit-learn, XGBoost, LightGBM, CatBoost, PyTorch, Keras, TensorFlow, JAX and "
+            "Transformers convert; from anything else, export the model to ONNX and give the file: "
+            'modelrocket.upload("model.onnx", "name")'
         ),
     )

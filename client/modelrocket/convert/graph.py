@@ -43,15 +43,78 @@ def with_names(model: ModelProto, *, inputs: Sequence[str], outputs: Sequence[st
 
 def flattened_output(model: ModelProto, name: str) -> ModelProto:
     """The same model with one output as a vector of rows: `(n,)` instead of `(n, 1)`."""
+    return _reshaped_output(model, name, -1)
+
+
+def columned_output(model: ModelProto, name: str) -> ModelProto:
+    """The same model with one output as a column: `(n, 1)` instead of `(n,)`."""
+    return _reshaped_output(model, name, -1, 1)
+
+
+def _reshaped_output(model: ModelProto, name: str, *sizes: int) -> ModelProto:
+    reshaped = ModelProto()
+    reshaped.CopyFrom(model)
+    graph = reshaped.graph
+    output = next(value for value in graph.output if value.name == name)
+    before, shape = _fresh(graph, f"{name}_before"), _fresh(graph, f"{name}_shape")
+    _rename(graph, {name: before})
+    graph.initializer.append(helper.make_tensor(shape, TensorProto.INT64, [len(sizes)], sizes))
+    graph.node.append(helper.make_node("Reshape", [before, shape], [name]))
+    free = [None if size < 0 else size for size in sizes]
+    output.CopyFrom(helper.make_tensor_value_info(name, output.type.tensor_type.elem_type, free))
+    return reshaped
+
+
+def with_input_types(model: ModelProto, types: Mapping[str, int]) -> ModelProto:
+    """The same model with inputs of these types, cast to what it takes."""
+    cast = ModelProto()
+    cast.CopyFrom(model)
+    for entry in cast.graph.input:
+        taken, wanted = entry.type.tensor_type.elem_type, types.get(entry.name)
+        if wanted in (None, taken):
+            continue
+        name = entry.name
+        inside = _fresh(cast.graph, f"{name}_cast")
+        _rename(cast.graph, {name: inside})
+        entry.name = name
+        entry.type.tensor_type.elem_type = wanted
+        cast.graph.node.insert(0, helper.make_node("Cast", [name], [inside], to=taken))
+    return cast
+
+
+def with_cast_outputs(model: ModelProto, operators: Sequence[str], *, number: int, to: int) -> ModelProto:
+    """The same model with one output of every node of these operators cast before anything else sees it."""
+    cast = ModelProto()
+    cast.CopyFrom(model)
+    del cast.graph.node[:]
+    for node in model.graph.node:
+        cast.graph.node.append(node)
+        if node.op_type in operators and len(node.output) > number:
+            name, inside = node.output[number], _fresh(cast.graph, f"{node.output[number]}_inside")
+            cast.graph.node[-1].output[number] = inside
+            cast.graph.node.append(helper.make_node("Cast", [inside], [name], to=to))
+            for output in cast.graph.output:
+                if output.name == name:
+                    output.type.tensor_type.elem_type = to
+    return cast
+
+
+def without_sequences(model: ModelProto) -> ModelProto:
+    """The same model with the members of every output that is a sequence as outputs of their own."""
     flat = ModelProto()
     flat.CopyFrom(model)
-    graph = flat.graph
-    output = next(value for value in graph.output if value.name == name)
-    column, shape = _fresh(graph, f"{name}_column"), _fresh(graph, f"{name}_rows")
-    _rename(graph, {name: column})
-    graph.initializer.append(helper.make_tensor(shape, 7, [1], [-1]))
-    graph.node.append(helper.make_node("Reshape", [column, shape], [name]))
-    output.CopyFrom(helper.make_tensor_value_info(name, output.type.tensor_type.elem_type, [None]))
+    makers = {node.output[0]: node for node in flat.graph.node if node.op_type == "SequenceConstruct"}
+    del flat.graph.output[:]
+    for output in model.graph.output:
+        maker = makers.get(output.name)
+        if maker is None or not output.type.HasField("sequence_type"):
+            flat.graph.output.append(output)
+            continue
+        kind = output.type.sequence_type.elem_type.tensor_type.elem_type
+        flat.graph.output.extend(
+            helper.make_tensor_value_info(member, kind, [None, None]) for member in maker.input
+        )
+        flat.graph.node.remove(maker)
     return flat
 
 
@@ -110,6 +173,16 @@ def _subgraphs(node: NodeProto) -> Iterator[GraphProto]:
             yield attribute.g
         elif attribute.type == AttributeProto.GRAPHS:
             yield from attribute.graphs
+
+
+def nodes(model: ModelProto) -> Iterator[NodeProto]:
+    """Every node of the graph and of the graphs nested in it."""
+    waiting = list(model.graph.node)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for inner in _subgraphs(node):
+            waiting.extend(inner.node)
 
 
 def tensors(model: ModelProto) -> Iterator[TensorProto]:

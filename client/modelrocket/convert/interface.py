@@ -80,8 +80,8 @@ class Declared:
     """What the caller said about the model's inputs, any part of which may be missing, and what to aim at.
 
     input_type, input_shape: of the single input, or by the name of each of several.
-    sample: rows as callers will send them: what numpy reads as an array, a table with columns, or a mapping
-    or tuple of arrays for several inputs.
+    sample: rows as callers will send them: what numpy reads as an array, a table with columns (which is one
+    array, or an input for each column), or a mapping or tuple of arrays for several inputs.
     """
 
     input_type: Any = None
@@ -94,6 +94,11 @@ class Declared:
         """The caller speaks of inputs by name or by position."""
         said = (self.input_type, self.input_shape, self.sample)
         return isinstance(self.sample, tuple) or any(isinstance(one, Mapping) for one in said)
+
+    @property
+    def is_table(self) -> bool:
+        """The sample has named columns, as a data frame does."""
+        return hasattr(self.sample, "columns") and not isinstance(self.sample, Mapping)
 
     def spec(self, *, example: str, shape: Shape | None = None, dtype: str | None = None) -> TensorSpec:
         """The model's single input; `shape` and `dtype` are what the framework itself knows.
@@ -135,14 +140,18 @@ class Declared:
         """With the sample as these inputs take it. Raises `ConversionError` where it does not fit them."""
         sample: dict[str, Array] | None = None
         if self.sample is not None:
-            given = self.samples([spec.name for spec in specs]) or {specs[0].name: to_array(self.sample)}
+            given = self.samples([spec.name for spec in specs])
+            if not given or (self.is_table and len(specs) == 1 and specs[0].name not in given):
+                given = {specs[0].name: to_array(self.sample)}
             sample = {spec.name: _fitting(given, spec) for spec in specs}
         return Inputs(specs, values or {}, sample)
 
     def samples(self, names: Sequence[str] = ()) -> dict[str, Array]:
-        """The sample of several inputs by name; nothing where none was given."""
+        """The sample of several inputs by name, columns of a table as rows x 1; else nothing."""
         if isinstance(self.sample, tuple):
             return dict(zip(names, map(to_array, self.sample), strict=False))
+        if self.is_table:
+            return {str(name): _column(self.sample[name]).reshape(-1, 1) for name in self.sample.columns}
         return {str(name): to_array(rows) for name, rows in _by_name(self.sample).items()}
 
 
@@ -163,6 +172,20 @@ def to_array(value: Any) -> Array:
     return array.astype(object) if array.dtype.kind in "US" else array
 
 
+def _column(values: Any) -> Array:
+    """A table's column: numbers where it holds nothing else (a missing one is NaN), else what it holds."""
+    column = to_array(values)
+    if column.dtype != object:
+        return column
+    if getattr(getattr(values, "dtype", None), "kind", "O") in "iufb":  # numbers that may be missing
+        return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan))
+    texts = any(isinstance(value, str) for value in column)
+    try:
+        return column if texts else column.astype(np.float64)
+    except (TypeError, ValueError):
+        return column
+
+
 def _fitting(given: Mapping[str, Array], spec: TensorSpec) -> Array:
     rows = given.get(spec.name)
     if rows is None:
@@ -172,10 +195,21 @@ def _fitting(given: Mapping[str, Array], spec: TensorSpec) -> Array:
     )
     if not fits or not len(rows):
         raise ConversionError(f'sample has the shape {list(rows.shape)}, the input "{spec.name}" is {spec}.')
+    if spec.dtype == "string":
+        _check_texts(rows, spec)
     try:
         return rows.astype(numpy_dtype(spec.dtype))
     except (TypeError, ValueError) as error:
         raise ConversionError(f'sample does not fit the input "{spec.name}" ({spec}): {error}') from error
+
+
+def _check_texts(rows: Array, spec: TensorSpec) -> None:
+    row = next((row for row, value in enumerate(rows.ravel()) if not isinstance(value, str)), None)
+    if row is not None:
+        raise ConversionError(
+            f'sample holds {rows.ravel()[row]!r} at {row} where the input "{spec.name}" is a string.',
+            hint='A string cannot be missing: fill such values as callers will, with fillna("") for example.',
+        )
 
 
 def _sampled_dtype(rows: Array) -> str:

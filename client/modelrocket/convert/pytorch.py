@@ -1,205 +1,233 @@
-"""PyTorch modules, exported by torch.onnx: the dynamo exporter first, then TorchScript.
+"""PyTorch: modules of every kind, those compiled by TorchScript, and programs that torch.export made.
 
-The module is exported in eval mode and on the CPU, and is given back as it was. Its outputs are `modelOutput`
-(`modelOutput1`, … for further ones of a tuple or list) or the keys of the dict that it returns.
+Outputs are `modelOutput` (`modelOutput1`, … for further ones of a tuple or list), or the keys and fields of
+what the module returns. A single input is `modelInput`; several have the names that the caller gives them, or
+those of `forward`.
 """
 
-import io
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from functools import partial
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from modelrocket.convert import graph, two_files
-from modelrocket.convert.interface import INPUT, OUTPUT, Attempt, Declared, Source, Target
+from modelrocket.convert.interface import INPUT, Declared, Source
+from modelrocket.convert.torch_call import (
+    Call,
+    Parameters,
+    device,
+    floating_dtypes,
+    torch,
+)
+from modelrocket.convert.torch_errors import HINT
+from modelrocket.convert.torch_export import Job
 from modelrocket.errors import ConversionError, UnsupportedModel
-from modelrocket.inputs import Inputs
-from modelrocket.tensors import Array, TensorSpec, numpy_dtype
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
+from modelrocket.inputs import Inputs, Values
+from modelrocket.tensors import Array, TensorSpec
 
 _EXAMPLE = 'modelrocket.upload(model, "name", np.float32, (None, 3, 224, 224))'
-_EXAMPLE_ROWS = 3
-_DYNAMO = "torch.onnx (dynamo)"
-_HINT = (
-    "Sizes taken from the batch (view, reshape, loops over rows) and Python control flow on values do not "
-    "export: write view(x.shape[0], …) or torch.where, or export to ONNX yourself and give the file."
+_CHOICES_MAX = 10_000
+_TRIED_ROWS = 7
+_FLOAT64 = "onnxruntime has few float64 operators: convert model.float(), with input_type=np.float32."
+_BFLOAT16 = (
+    "Its bfloat16 weights are float32 in the deployed model, which holds them exactly: it was compared with "
+    "the module in float32, and rounds less than the one in memory."
 )
 
 
 def source(model: Any, declared: Declared) -> Source:
-    """Raises `ConversionError` where the declared input is missing, or the module runs on several devices."""
-    torch = _torch()
-    module = getattr(model, "_orig_mod", model)  # torch.compile wraps the module that it was given
-    if not isinstance(module, torch.nn.Module):
+    """Raises `ConversionError` where the inputs are not known, or the module cannot run as it is."""
+    module = unwrapped(model)
+    if isinstance(module, torch().export.ExportedProgram):
+        from modelrocket.convert import torch_program
+
+        return torch_program.source(module, declared)
+    if any(cls.__module__.startswith("transformers.") for cls in type(module).__mro__):
+        found: Source = import_module("modelrocket.convert.hugging_face").source(module, declared)
+        return found
+    return of_module(module, declared)
+
+
+def of_module(module: Any, declared: Declared) -> Source:
+    """Of a module whose inputs nobody but the caller and `forward` knows."""
+    if not isinstance(module, torch().nn.Module):
         raise UnsupportedModel(
-            f"{type(model).__name__} is not a torch.nn.Module.", hint="Give the module itself."
+            f"{type(module).__name__} is not a torch.nn.Module.",
+            hint="Give the module itself, or a torch.jit or torch.export form of it.",
         )
-    _device(module)
-    inputs = declared.inputs(declared.spec(example=_EXAMPLE))
+    device(module)
+    call, specs = _called(module, declared)
+    inputs = declared.inputs(*specs)
+    return source_of(call, Inputs(specs, _values(call, inputs), inputs.sample), declared)
+
+
+def source_of(call: Call, inputs: Inputs, declared: Declared, *, framework: str = "") -> Source:
+    """Of a module that is called so; `framework`: on top of PyTorch."""
+    check_exporter()
+    compiled = isinstance(call.module, torch().jit.ScriptModule)
+    notes: tuple[str, ...] = ()
+    if not compiled:
+        call, notes = _with_notes(call, inputs)
+    _check_repeats(call, inputs)
     return Source(
-        framework=f"PyTorch {torch.__version__}",
-        attempts=_attempts(module, inputs, declared.target),
+        framework=f"{framework}PyTorch {torch().__version__}",
+        attempts=Job(call, inputs, declared.target).attempts(dynamo=not compiled),
         inputs=inputs,
-        original=lambda feeds: _answers(module, feeds[INPUT]),
-        hint=_HINT,
+        original=call.answers,
+        hint=f"{_FLOAT64} {HINT}" if torch().float64 in floating_dtypes(call.module) else HINT,
+        notes=notes,
     )
 
 
-def _attempts(module: Any, inputs: Inputs, target: Target) -> tuple[Attempt, ...]:
-    """For a module that is too large for one file only dynamo's: it writes the weights beside the graph."""
-    held = {tensor.data_ptr(): tensor.nbytes for tensor in (*module.parameters(), *module.buffers())}
-    if sum(held.values()) <= two_files.ONE_FILE_BYTES_MAX:
-        return (
-            Attempt(
-                _DYNAMO,
-                lambda: _exported_by_dynamo(module, inputs, target, lambda program: program.model_proto),
-            ),
-            Attempt("torch.onnx (TorchScript)", lambda: _exported_by_torchscript(module, inputs, target)),
-        )
-    folder = TemporaryDirectory(prefix="modelrocket-", ignore_cleanup_errors=True)
-    path = Path(folder.name) / "exported.onnx"
-    export = partial(_exported_by_dynamo, module, inputs, target, lambda program: _saved(program, path))
-    return (Attempt(_DYNAMO, export, folder),)
+def packed(model: Any, folder: Path) -> Any:
+    """What cloudpickle does not take goes into a file of the folder."""
+    module = unwrapped(model)
+    if isinstance(module, torch().jit.ScriptModule):
+        torch().jit.save(module, folder / "module.pt")
+        return _Packed("jit", "module.pt")
+    if isinstance(module, torch().export.ExportedProgram):
+        torch().export.save(module, folder / "program.pt2")
+        return _Packed("export", "program.pt2")
+    return module
 
 
-def _torch() -> Any:
-    return import_module("torch")
+def unpacked(thing: Any, folder: Path) -> Any:
+    if not isinstance(thing, _Packed):
+        return thing
+    return getattr(import_module("torch"), thing.kind).load(folder / thing.name)
 
 
-def _exported_by_dynamo(
-    module: Any, inputs: Inputs, target: Target, proto_of: Callable[[Any], "ModelProto"]
-) -> "ModelProto":
-    torch = _torch()
-    names = list(_answers(module, inputs.rows(_EXAMPLE_ROWS)[INPUT]))
-    free = {axis: torch.export.Dim.DYNAMIC for axis in _free_axes(inputs.specs[0])}
-    with _ready_to_export(module), _quiet():
-        program = torch.onnx.export(
-            module,
-            (_tensor(inputs.rows(_EXAMPLE_ROWS)[INPUT]),),
-            dynamo=True,
-            dynamic_shapes=(free,),
-            opset_version=target.opset,
-            verbose=False,
-        )
-        return _named(proto_of(program), names)
+@dataclass(frozen=True)
+class _Packed:
+    """kind: the module of torch that saved it, and loads it."""
+
+    kind: str
+    name: str
 
 
-def _saved(program: Any, path: Path) -> "ModelProto":
-    """The graph alone; its weights are in the path's folder."""
-    import onnx
-
-    program.save(path, external_data=True)
-    return onnx.load(path, load_external_data=False)
-
-
-def _exported_by_torchscript(module: Any, inputs: Inputs, target: Target) -> "ModelProto":
-    import onnx
-
-    names = list(_answers(module, inputs.rows(_EXAMPLE_ROWS)[INPUT]))
-    axes = {axis: "batch" if axis == 0 else f"size{axis}" for axis in _free_axes(inputs.specs[0])}
-    content = io.BytesIO()
-    with _ready_to_export(module), _quiet():
-        _torch().onnx.export(
-            module,
-            (_tensor(inputs.rows(_EXAMPLE_ROWS)[INPUT]),),
-            content,
-            dynamo=False,
-            input_names=[INPUT],
-            output_names=names,
-            dynamic_axes={INPUT: axes} | {name: {0: "batch"} for name in names},
-            opset_version=target.opset,
-        )
-    return _named(onnx.ModelProto.FromString(content.getvalue()), names)
+def unwrapped(model: Any) -> Any:
+    """The owner's own module, out of what torch.compile and data parallelism put around it."""
+    parallel = (torch().nn.DataParallel, torch().nn.parallel.DistributedDataParallel)
+    while hasattr(model, "_orig_mod") or isinstance(model, parallel):
+        model = model._orig_mod if hasattr(model, "_orig_mod") else model.module
+    return model
 
 
-def _named(model: "ModelProto", names: list[str]) -> "ModelProto":
-    if len(model.graph.input) != 1:
-        raise ConversionError("The module does not use its input, so there is nothing to deploy.")
-    return graph.with_names(model, inputs=[INPUT], outputs=names)
+def check_exporter() -> None:
+    if find_spec("onnxscript") is None:
+        hint = 'Install it: pip install "modelrocket[torch]"'
+        raise ConversionError("Converting PyTorch models needs onnxscript.", hint=hint)
 
 
-def _free_axes(spec: TensorSpec) -> list[int]:
-    return [axis for axis, size in enumerate(spec.shape) if size is None]
-
-
-def _answers(module: Any, rows: Array) -> Mapping[str, Array]:
-    """What the module itself says, by output name."""
-    with _ready_to_export(module), _torch().no_grad():
-        return {name: _array(value) for name, value in _by_name(module(_tensor(rows))).items()}
-
-
-def _by_name(answer: Any) -> dict[str, Any]:
-    is_tensor = _torch().is_tensor
-    if is_tensor(answer):
-        return {OUTPUT: answer}
-    if isinstance(answer, Mapping) and answer and all(map(is_tensor, answer.values())):
-        return {str(name): value for name, value in answer.items()}
-    if isinstance(answer, (tuple, list)) and answer and all(map(is_tensor, answer)):
-        return {f"{OUTPUT}{number or ''}": value for number, value in enumerate(answer)}
-    raise ConversionError(
-        f"The module returns a {type(answer).__name__}; a deployed one returns tensors.",
-        hint="Wrap it in a module that returns a tensor, a tuple of tensors or a dict of tensors.",
-    )
-
-
-def _tensor(rows: Array) -> Any:
-    torch = _torch()
-    if rows.dtype.kind == "O":
-        raise ConversionError("PyTorch has no string tensors.", hint="Give the type of the encoded input.")
-    if rows.dtype.name == "bfloat16":
-        return torch.from_numpy(rows.astype(np.float32)).to(torch.bfloat16)
-    return torch.from_numpy(rows)
-
-
-def _array(tensor: Any) -> Array:
-    if tensor.dtype == _torch().bfloat16:
-        return np.asarray(tensor.float().numpy()).astype(numpy_dtype("bfloat16"))
-    return np.asarray(tensor.numpy())
-
-
-@contextmanager
-def _ready_to_export(module: Any) -> Iterator[None]:
-    """In eval mode on the CPU; afterwards every part has the mode and the device that it had before."""
-    training = [(part, part.training) for part in module.modules()]
-    device = _device(module)
-    module.eval().to("cpu")
-    try:
-        yield
-    finally:
-        module.to(device)
-        for part, was_training in training:
-            part.training = was_training
-
-
-def _device(module: Any) -> str:
-    devices = sorted({str(tensor.device) for tensor in (*module.parameters(), *module.buffers())})
-    if len(devices) > 1:
+def _called(module: Any, declared: Declared) -> tuple[Call, tuple[TensorSpec, ...]]:
+    parameters = Parameters.of(module)
+    if not declared.several:
+        if len(parameters.required) > 1:
+            raise _asks_for(parameters)
+        return Call(module, (INPUT,)), (declared.spec(example=_EXAMPLE),)
+    if isinstance(declared.sample, tuple) and len(declared.sample) > len(parameters.names):
         raise ConversionError(
-            f"The module is spread over {', '.join(devices)}.", hint='Move it to one device: model.to("cpu")'
+            f"sample has {len(declared.sample)} arrays, and forward takes {len(parameters.names)} inputs: "
+            f"{', '.join(parameters.names)}.",
+            hint="Give the sample as a dict, by the names of the inputs.",
         )
-    return devices[0] if devices else "cpu"
+    specs = declared.specs(example=_example(parameters), names=parameters.names)
+    if isinstance(module, torch().jit.ScriptModule):
+        specs = _in_order(specs, parameters)
+        return Call(module, tuple(spec.name for spec in specs)), specs
+    names = tuple(spec.name for spec in specs)
+    return Call(module, names, parameters.passing(names)), specs
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Exporters warn and print at length about their own insides; what fails is raised all the same."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.fx", "torch.export")]
-    levels = [(logger, logger.level) for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
+def _in_order(specs: tuple[TensorSpec, ...], parameters: Parameters) -> tuple[TensorSpec, ...]:
+    """TorchScript's exporter takes inputs by position alone: the first ones, without a gap."""
+    by_name = {spec.name: spec for spec in specs}
+    first = parameters.names[: max(len(specs), len(parameters.required))]
+    if set(first) != set(by_name):
+        raise ConversionError(
+            f"The module's forward takes {', '.join(parameters.names)}, in this order; the inputs given are "
+            f"{', '.join(by_name)}.",
+            hint="Name its first inputs as forward does, or give the nn.Module itself.",
+        )
+    return tuple(by_name[name] for name in first)
+
+
+def _asks_for(parameters: Parameters) -> ConversionError:
+    names = ", ".join(parameters.required)
+    return ConversionError(
+        f"The module's forward takes {len(parameters.required)} inputs: {names}. Say what each of them is.",
+        hint=f"For example: {_example(parameters)}\nOr give rows of each: sample=({names})",
+    )
+
+
+def _example(parameters: Parameters) -> str:
+    names = parameters.required or ("x",)
+    types = ", ".join(f'"{name}": np.float32' for name in names)
+    shapes = ", ".join(f'"{name}": (None, 8)' for name in names)
+    return f'modelrocket.upload(model, "name", {{{types}}}, {{{shapes}}})'
+
+
+def _values(call: Call, inputs: Inputs) -> Mapping[str, Values]:
+    """Integers are numbers of something: those in the sample, or those that every embedding knows."""
+    integers = [spec.name for spec in inputs.specs if spec.dtype.startswith(("int", "uint"))]
+    if inputs.sample is not None:
+        seen = {name: np.unique(inputs.sample[name]) for name in integers}
+        return {name: Values(choices=(one,)) for name, one in seen.items() if len(one) <= _CHOICES_MAX}
+    embeddings = (torch().nn.Embedding, torch().nn.EmbeddingBag)
+    known = [part.num_embeddings for part in call.module.modules() if isinstance(part, embeddings)]
+    if not integers or not known:
+        return {}
+    values = dict.fromkeys(integers, Values(integers_below=min(known)))
     try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in levels:
-            logger.setLevel(level)
+        call.answers(Inputs(inputs.specs, values).rows(_TRIED_ROWS))
+    except Exception:  # the owner's code may raise anything: these integers are none of an embedding's
+        return {}
+    return values
+
+
+def _with_notes(call: Call, inputs: Inputs) -> tuple[Call, tuple[str, ...]]:
+    """In a precision that deploys, with floating inputs cast to it where they are of another."""
+    dtypes = floating_dtypes(call.module)
+    if torch().bfloat16 in dtypes:
+        return replace(call, module=_in_float32(call.module), cast=torch().float32), (_BFLOAT16,)
+    floats = [spec for spec in inputs.specs if "float" in spec.dtype]
+    precision = str(next(iter(dtypes), "")).removeprefix("torch.")
+    if len(dtypes) != 1 or all(spec.dtype == precision for spec in floats):
+        return call, ()
+    names = ", ".join(spec.name for spec in floats)
+    return replace(call, cast=dtypes.pop()), (f"Cast to {precision}, the precision of the weights: {names}.",)
+
+
+def _in_float32(module: Any) -> Any:
+    try:
+        return copy.deepcopy(module).float()
+    except Exception as error:  # the owner's classes may refuse to be copied, as they like
+        raise ConversionError(
+            f"The module's weights are bfloat16, and it cannot be copied as float32: {error}",
+            hint="Convert model.float().",
+        ) from error
+
+
+def _check_repeats(call: Call, inputs: Inputs) -> None:
+    """Raises `ConversionError` where the module says something else each time it is asked."""
+    feeds = inputs.rows(_TRIED_ROWS)
+    try:
+        first, second = call.answers(feeds), call.answers(feeds)
+    except Exception:  # the owner's code may raise anything, which is told when it is asked in earnest
+        return
+    for name, value in first.items():
+        other = second[name]
+        if value.shape != other.shape or not np.allclose(_wide(value), _wide(other), equal_nan=True):
+            raise ConversionError(
+                f'The module answers the same rows differently each time (output "{name}").',
+                hint="In eval mode forward must not draw random numbers: F.dropout needs "
+                "training=self.training, and noise is an input.",
+            )
+
+
+def _wide(value: Array) -> Array:
+    return value.astype(np.complex128)

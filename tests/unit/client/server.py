@@ -10,13 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-import numpy as np
-import orjson
 
+from chalicelib.contract import errors, metadata
+from host_container import openinference
 from modelrocket import runtime
 from modelrocket.api import Clock
-from modelrocket.errors import InvalidTensor
-from modelrocket.tensors import decode, encode
 
 ENDPOINT = "http://rocket.test"
 STORE = "http://store.test"
@@ -36,9 +34,12 @@ class Time:
         self.waits.append(seconds)
         self.now += seconds
 
+    async def sleep_async(self, seconds: float) -> None:
+        self.sleep(seconds)
+
     @property
     def clock(self) -> Clock:
-        return Clock(monotonic=lambda: self.now, sleep=self.sleep)
+        return Clock(monotonic=lambda: self.now, sleep=self.sleep, sleep_async=self.sleep_async)
 
 
 @dataclass
@@ -46,6 +47,8 @@ class Server:
     """One account with at most one model."""
 
     parts: int = 1
+    body_bytes_max: int = 4_400_000
+    rows_independent: bool = True
     stages: Iterable[str] = ("queued", "optimising")
     failure: str | None = None
     superseded: bool = False
@@ -66,7 +69,8 @@ class Server:
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         if request.url.path == "/v1/limits":
-            return httpx.Response(200, json={"model_file": {"opsets": OPSETS}})
+            published = {"model_file": {"opsets": OPSETS}, "body_bytes_max": self.body_bytes_max}
+            return httpx.Response(200, json=published)
         self.requests.append(f"{request.method} {request.url.path}")
         if self.troubles:
             response = self.troubles.pop(0)(request)
@@ -74,8 +78,8 @@ class Server:
                 return response
         if request.url.host == "store.test":
             return self._store(request)
-        if request.url.path == "/inference":
-            return self._inference(request)
+        if request.url.path.startswith("/v2/"):
+            return self._open_inference(request)
         if request.headers.get("authorization") != f"Bearer {API_KEY}":
             return refusal("unauthenticated", 401, "The API key is not known.")
         return self._management(request)
@@ -196,21 +200,53 @@ class Server:
             return httpx.Response(200, json={"models": [self._model() | {"name": "last"}], "next": None})
         return httpx.Response(200, json={"models": [self._model()], "next": MODEL_ID})
 
-    def _inference(self, request: httpx.Request) -> httpx.Response:
-        body = orjson.loads(request.content)
-        if request.headers.get("authorization") not in {f"Bearer {token}" for token in self.tokens}:
+    def _open_inference(self, request: httpx.Request) -> httpx.Response:
+        """The host's own reading and writing of Open Inference Protocol v2."""
+        told = request.headers.get("authorization")
+        if told not in {f"Bearer {known}" for known in (API_KEY, *self.tokens)}:
             return refusal("unauthenticated", 401, "The token is not known.")
-        assert body["model"] == MODEL_ID
+        path = re.fullmatch(rf"/v2/models/{MODEL_ID}(?:/versions/(\d+))?(/infer)?", request.url.path)
+        number = str(self.versions[-1]["number"])
+        if path is None or path[1] not in (None, number):
+            return refusal("not_found", 404, "There is no such model.")
+        return self._infer(request, number) if path[2] else httpx.Response(200, json=self._described(number))
+
+    def _infer(self, request: httpx.Request, number: str) -> httpx.Response:
+        assert request.headers["content-type"] == request.headers["accept"] == "application/octet-stream"
+        if len(request.content) > self.body_bytes_max:
+            return refusal("payload_too_large", 413, "The body is too large.")
         session = runtime.load(self.model_bytes)
-        (spec,) = session.inputs
+        header_length = int(request.headers["inference-header-content-length"])
         try:
-            feeds = {spec.name: decode(body["inputs"]["modelInput"], spec)}
-        except InvalidTensor as error:
-            told: Any = {"input": error.input, "expected": error.expected, "got": error.got}
-            return refusal("invalid_tensor", 422, str(error), **told)
-        result = {name: encode(np.asarray(value)) for name, value in session.run(feeds).items()}
-        content = orjson.dumps({"result": result}, option=orjson.OPT_SERIALIZE_NUMPY)
-        return httpx.Response(200, content=content)
+            feeds, wanted = openinference.read(
+                request.content,
+                header_length,
+                inputs={spec.name: spec for spec in session.inputs},
+                outputs=[spec.name for spec in session.outputs],
+            )
+        except errors.ModelRocketError as error:
+            headers = error.headers("req-1")
+            return httpx.Response(error.status, json=metadata.error_body(error, "req-1"), headers=headers)
+        written = openinference.write(wanted, session.run(feeds), model_id=MODEL_ID, version=int(number))
+        headers = {"Inference-Header-Content-Length": str(written.json_bytes), "X-Model-Version": number}
+        return httpx.Response(200, content=written.body, headers=headers)
+
+    def _described(self, number: str) -> dict[str, Any]:
+        session = runtime.load(self.model_bytes)
+        inputs, outputs = (
+            [
+                {
+                    "name": spec.name,
+                    "datatype": metadata.DATATYPES[spec.dtype],
+                    "shape": [-1 if size is None else size for size in spec.shape],
+                }
+                for spec in specs
+            ]
+            for specs in (session.inputs, session.outputs)
+        )
+        parameters = {"rows_independent": self.rows_independent}
+        known = {"name": MODEL_ID, "versions": [number], "platform": "onnxruntime_onnx"}
+        return known | {"inputs": inputs, "outputs": outputs, "parameters": parameters}
 
 
 def refusal(

@@ -21,6 +21,7 @@ HEAVY = ("onnx", "onnxruntime", "sklearn", "skl2onnx", "torch", "rich", "pandas"
         "import modelrocket",
         "import modelrocket; modelrocket.ModelRocketError",
         "from modelrocket.tensors import decode, encode",
+        "import modelrocket.feeds, modelrocket.wire",
         "import modelrocket.convert",
         "import modelrocket.cli",
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any, Final
 
 import pytest
@@ -13,6 +14,14 @@ from modelrocket.models import Model, Version
 from modelrocket.report import read_report
 from modelrocket.rollout import Candidate, Limits, read_traffic
 
+KIND: Final = {
+    "judged": True,
+    "rows": 7,
+    "rows_refused": 0,
+    "outcome": "agrees",
+    "refusal": "",
+    "evidence": "",
+}
 REPORT: Final[dict[str, Any]] = {
     "model_id": "5b1c5f5e-0000-4000-8000-000000000001",
     "number": 3,
@@ -63,7 +72,20 @@ REPORT: Final[dict[str, Any]] = {
         "versions": {"python": "3.11.9", "exporter": "skl2onnx 1.19"},
         "opsets": {"ai.onnx": 20},
         "platform": "Linux x86_64",
-        "sample_sha256": "ab" * 32,
+        "sample": {"rows": 540, "sha256": "ab" * 32},
+        "notes": ["The input is cast."],
+        "kinds": [
+            {**KIND, "kind": "sample", "rows": 540},
+            {**KIND, "kind": "NaN", "judged": False, "outcome": "differs", "evidence": "1 says, 2 says"},
+            {
+                **KIND,
+                "kind": "infinite",
+                "judged": False,
+                "rows": 0,
+                "rows_refused": 9,
+                "refusal": "Odd",
+            },
+        ],
     },
     "hashes": {"model": "cd" * 32},
     "prepared_by": {"onnxruntime": "1.30", "host_class": "x86_64"},
@@ -131,6 +153,38 @@ def test_a_counterexample_is_shown_beside_what_was_expected() -> None:
 def test_an_uploaded_form_is_served_for_a_reason() -> None:
     shown = report(optimisation={"reason": "the prepared form answered differently"})
     assert "Served as it was uploaded: the prepared form answered differently" in shown
+
+
+def test_a_receipt_tells_what_came_of_each_kind_of_row() -> None:
+    shown = report()
+    for line in (
+        r"sample +540 +agrees +judged",
+        r"NaN +7 +differs +only recorded +1 says, 2 says",
+        r"infinite +0 +agrees +only recorded +the original refuses 9 rows: Odd",
+        r"Note: The input is cast\.",
+        rf"sample +540 rows, SHA-256 {'ab' * 32}",
+    ):
+        assert re.search(f"^{line}$", shown, re.MULTILINE), line
+    assert "does not answer like the original" not in shown
+
+
+def test_a_mismatch_that_was_allowed_is_the_first_thing_in_the_receipt() -> None:
+    difference = {
+        "output": "modelOutput",
+        "kind": "threshold",
+        "rows_differing": 3,
+        "rows": 512,
+        "what": "first at [17]: it says 5",
+        "inputs": "x = [1.0]",
+    }
+    mismatch = {"accepted": True, "differences": [difference], "differences_left_out": 2}
+    shown = report(receipt={"compared": True, "rows": 512, "mismatch": mismatch})
+    assert (
+        "receipt\nIt does not answer like the original, and its owner let that pass:\n"
+        '  output "modelOutput": 3 of 512 threshold rows differ; first at [17]: it says 5. '
+        "Its inputs: x = [1.0].\n"
+        "  and 2 more\n"
+    ) in shown
 
 
 def test_a_receipt_without_comparison_says_so() -> None:

@@ -17,6 +17,7 @@ from chalicelib.contract.messages import HostState
 from host_container.connections import Front
 from host_container.fairness import Room
 from host_container.front import Door as FrontDoor
+from host_container.http1 import RequestReader
 from tests.support import onnx_models
 from tests.support.door import Door, open_door, read_reply, warm
 from tests.support.hosts import Reply
@@ -193,7 +194,17 @@ def test_f72_who_sends_too_slowly_is_cut_off(tmp_path: Path, sent: bytes) -> Non
     play(tmp_path, scene)
 
 
-def test_large_bodies_beyond_the_room_wait_and_are_answered(tmp_path: Path) -> None:
+def test_large_bodies_beyond_the_room_wait_and_are_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserved, reserve = list[RequestReader](), RequestReader.reserve
+
+    def noted(reader: RequestReader) -> None:
+        reserved.append(reader)
+        reserve(reader)
+
+    monkeypatch.setattr(RequestReader, "reserve", noted)
+
     async def scene(door: Door) -> None:
         async with _narrow(door) as room:
             head, body = door.request(door.records[0], ONE).split(b"\r\n\r\n")
@@ -207,10 +218,12 @@ def test_large_bodies_beyond_the_room_wait_and_are_answered(tmp_path: Path) -> N
                 writer.transport.abort()
             for _, writer in connections:
                 writer.write(whole[100_000:])
+            assert 0 < len(reserved) < len(connections), "no memory before there is room"
             for reader, writer in connections:
                 assert (await read_reply(reader)).status == 200
                 writer.close()
             await eventually(lambda: room.is_empty, what="all of the room")
+            assert len(connections) <= len(reserved) == len(set(reserved)), "each once"
 
     play(tmp_path, scene, onnx_models.marked(7))
 

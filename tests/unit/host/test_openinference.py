@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from benchmarks import wire
 from chalicelib.contract.errors import InvalidRequest, InvalidTensor, ModelRocketError
-from host_container.metadata import DATATYPES
+from chalicelib.contract.metadata import DATATYPES
 from host_container.numbers import BYTES_MIN
 from host_container.openinference import Wanted, read, write
 from modelrocket.tensors import DTYPES, Array, TensorSpec, numpy_dtype

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from chalicelib import __version__
-from chalicelib.contract.errors import ModelRocketError, NotFound
+from chalicelib.contract.errors import InvalidRequest, ModelRocketError, NotFound
+from chalicelib.contract.inference import read_number
 from chalicelib.contract.messages import ModelRecord, TensorSignature, VersionRecord
 
 PREFIX: Final = b"/v2"
+HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 DATATYPES: Final[Mapping[str, str]] = {
     "bool": "BOOL",
     "uint8": "UINT8",
@@ -57,6 +59,16 @@ def model_path(path: bytes) -> ModelPath | None:
     return None
 
 
+def read_header_length(given: str | None, *, body_bytes: int) -> int | None:
+    """How much of a body is JSON, by its header; None where there is none. Raises InvalidRequest."""
+    if given is None:
+        return None
+    length = read_number(given, name=HEADER_LENGTH)
+    if not 0 < length <= body_bytes:
+        raise InvalidRequest(f"{HEADER_LENGTH} is {length}, the body has {body_bytes} bytes.")
+    return length
+
+
 def versions(model: ModelRecord) -> tuple[VersionRecord, ...]:
     """That answer, the active one first. Of a model that has one."""
     assert model.active is not None
@@ -80,13 +92,18 @@ def server() -> dict[str, Any]:
 
 
 def model(model: ModelRecord, record: VersionRecord) -> dict[str, Any]:
-    """As one of its versions takes and gives."""
+    """As one of its versions takes and gives.
+
+    `rows_independent`: its certificate says that each row is answered like that in any company.
+    """
+    proved = record.certificate is not None and record.certificate.batchable
     return {
         "name": model.model_id,
         "versions": [str(one.number) for one in versions(model)],
         "platform": _PLATFORM,
         "inputs": [_tensor(one) for one in record.signature.inputs],
         "outputs": [_tensor(one) for one in record.signature.outputs],
+        "parameters": {"rows_independent": proved},
     }
 
 

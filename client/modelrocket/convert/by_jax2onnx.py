@@ -1,0 +1,124 @@
+"""JAX functions -> ONNX by jax2onnx, with a symbolic batch dimension."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from io import StringIO
+from logging import CRITICAL, getLogger
+from typing import TYPE_CHECKING, Any, Final
+from unittest.mock import patch
+
+from modelrocket.convert import graph, rewrites
+from modelrocket.convert.interface import Target
+from modelrocket.errors import ConversionError
+from modelrocket.tensors import TensorSpec, numpy_dtype
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+_POOLING: Final = ("flax.linen", "flax.linen.pooling", "flax.nnx")
+_POOLING_ARGUMENTS: Final = ("window_shape", "strides", "padding", "count_include_pad")
+
+Function = Callable[..., Mapping[str, Any]]
+"""Of arrays, in the order of the inputs, to arrays by output name."""
+
+
+def exporter(extra: str) -> str:
+    """Its name and version. Raises `ConversionError` where it is not installed."""
+    try:
+        return f"jax2onnx {version('jax2onnx')}"
+    except PackageNotFoundError as error:
+        hint = f'Install it: pip install "modelrocket[{extra}]"'
+        raise ConversionError("Converting JAX functions needs jax2onnx.", hint=hint) from error
+
+
+def exported(function: Function, specs: Sequence[TensorSpec], target: Target) -> "ModelProto":
+    """Sizes that are free are one symbol for each axis, the same in all inputs."""
+    jax, jax2onnx = import_module("jax"), import_module("jax2onnx")
+    shape_of = jax.numpy.shape  # jax2onnx puts one in its place that gives an array, of no use as a shape
+    outputs: list[str] = []
+
+    def traced(*arrays: Any) -> tuple[Any, ...]:
+        with _forward_scans(jax), _pools_by_name(), patch.object(jax.numpy, "shape", shape_of):
+            answers = function(*arrays)
+        outputs[:] = answers
+        return tuple(answers.values())
+
+    given = [f"given_{number}" for number in range(len(specs))]
+    with _quiet():
+        made = jax2onnx.to_onnx(
+            traced,
+            inputs=[jax.ShapeDtypeStruct(_symbolic(spec), canonical(spec)) for spec in specs],
+            input_names=given,
+            opset=target.opset,
+            enable_double_precision=bool(jax.config.jax_enable_x64),
+        )
+    whole = rewrites.with_inputs(rewrites.with_small_pools(rewrites.inlined(made)), given, specs)
+    named = graph.with_names(whole, inputs=[spec.name for spec in specs], outputs=outputs)
+    return rewrites.with_wide_inputs(named, specs)
+
+
+def canonical(spec: TensorSpec) -> Any:
+    """The dtype that JAX computes in: of 32 bits, unless it was told otherwise."""
+    if spec.dtype == "string":
+        raise ConversionError("JAX has no arrays of strings.", hint="Give the type of the encoded input.")
+    return import_module("jax").dtypes.canonicalize_dtype(numpy_dtype(spec.dtype))
+
+
+def _symbolic(spec: TensorSpec) -> tuple[int | str, ...]:
+    names = ["batch", *(f"size{axis}" for axis in range(1, len(spec.shape)))]
+    return tuple(name if size is None else size for size, name in zip(spec.shape, names, strict=False))
+
+
+@contextmanager
+def _forward_scans(jax: Any) -> Iterator[None]:
+    """jax2onnx knows scans that go forward: one that goes back is one over what was turned round."""
+    scan = jax.lax.scan
+
+    def turned(array: Any) -> Any:
+        return jax.numpy.flip(array, axis=0)
+
+    def forward(
+        f: Any, init: Any, xs: Any = None, length: Any = None, reverse: Any = False, **further: Any
+    ) -> Any:
+        if not reverse:
+            return scan(f, init, xs, length, **further)
+        last, found = scan(f, init, jax.tree.map(turned, xs), length, **further)
+        return last, jax.tree.map(turned, found)
+
+    with patch.object(jax.lax, "scan", forward):
+        yield
+
+
+@contextmanager
+def _pools_by_name() -> Iterator[None]:
+    """jax2onnx puts functions of its own in place of Flax's pooling; they take arguments by name alone."""
+    with ExitStack() as stack:
+        for module in map(sys.modules.get, _POOLING):
+            for name in ("avg_pool", "max_pool", "min_pool"):
+                if hasattr(module, name):
+                    stack.enter_context(patch.object(module, name, _taking_any(getattr(module, name))))
+        yield
+
+
+def _taking_any(pool: Callable[..., Any]) -> Callable[..., Any]:
+    def taking_any(inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        return pool(inputs, **dict(zip(_POOLING_ARGUMENTS, args, strict=False)), **kwargs)
+
+    return taking_any
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    loggers = [getLogger(name) for name in ("jax2onnx", "onnx_ir")]
+    levels = [(logger, logger.level) for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(CRITICAL)
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            yield
+    finally:
+        for logger, level in levels:
+            logger.setLevel(level)

@@ -1,0 +1,30 @@
+"""Parameters that change nothing in what a fitted estimator answers, but stop skl2onnx 1.20."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from modelrocket.convert import sklearn_parts as parts
+
+_INSTEAD = {
+    ("NearestNeighbors", "radius", 1.0): None,
+    ("RandomTreesEmbedding", "sparse_output", True): False,
+    ("VotingClassifier", "flatten_transform", True): None,
+}
+"""By class, parameter and value: sparse answers, and those of methods that a deployed model does not have."""
+
+
+@contextmanager
+def parameters_that_convert(model: Any) -> Iterator[None]:
+    """While the block lasts; afterwards the model is as it was."""
+    changed = []
+    for _, part in parts.named_parts(model):
+        for (kind, parameter, value), instead in _INSTEAD.items():
+            if type(part).__name__ == kind and getattr(part, parameter, None) == value:
+                changed.append((part, parameter, value))
+                setattr(part, parameter, instead)
+    try:
+        yield
+    finally:
+        for part, parameter, value in changed:
+            setattr(part, parameter, value)
