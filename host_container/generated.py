@@ -1,7 +1,12 @@
-"""Inputs that nobody sent: made to find out what a model does with some."""
+"""Inputs that nobody sent: made to find out what a model does with some.
+
+A model may bring an example of its inputs: a few rows that it takes, as its metadata's `modelrocket.example`.
+Words and whole numbers are then drawn from it, since a model may know no others.
+"""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,17 +18,22 @@ import numpy.random
 
 from chalicelib.contract import limits
 from chalicelib.contract.errors import InferenceFailed, InvalidModel
-from chalicelib.contract.messages import Signature, TensorSignature
+from chalicelib.contract.messages import TensorSignature
 from host_container.session import Dimension, Session
-from modelrocket.tensors import Array, numpy_dtype
+from modelrocket.errors import InvalidTensor
+from modelrocket.tensors import Array, TensorSpec, decode, numpy_dtype
 
 Feeds = Mapping[str, Array]
 
 SEED: Final = 20_240_607
+_DRAWN: Final = "biuO"
+"""Kinds of dtypes of which the example's values are taken: of floats a model takes any."""
 _FREE_SIZES: Final = (1, 8, 32, 224)
 """Tried in turn for dimensions of any size (but the first): a convolution may refuse a 1 x 1 image."""
 _GENERATED_BYTES_MAX: Final = 256 * limits.MIB
 _TEXTS: Final = ("", "a", "grün")
+EXAMPLE_KEY: Final = "modelrocket.example"
+"""Of the metadata: `{"inputs": {name: nested lists}}`, as a request has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +46,33 @@ class FirstRun:
 
 def first_run(session: Session) -> FirstRun:
     """One row of zeros, with the first size of the free dimensions that works. Raises InvalidModel."""
-    dimensions = session.dimensions()
     failures: list[InferenceFailed] = []
     for free in _FREE_SIZES:
-        chosen = _sizes(dimensions, rows=1, free=free)
-        if failures and _bytes(session.signature, chosen) > _GENERATED_BYTES_MAX:
+        if failures and input_bytes(session, rows=1, free=free) > _GENERATED_BYTES_MAX:
             break
         try:
-            return FirstRun(session.run(_zeros(session.signature, chosen)), free)
+            return FirstRun(session.run(zeros(session, rows=1, free=free)), free)
         except InferenceFailed as error:
             failures.append(error)
     shown = ", ".join(f"{given.name} {list(given.shape)}" for given in session.signature.inputs)
     raise InvalidModel(
         f"It loads but does not run on zeros of the shape it declares ({shown}). {failures[0]}. "
-        "Declare the sizes that it needs."
+        f"Declare the sizes that it needs, or give rows that it takes as its metadata's {EXAMPLE_KEY}."
     )
+
+
+def example(session: Session) -> Feeds:
+    """The rows that the model brings, by input name; none where they are not what it says it takes."""
+    try:
+        told = json.loads(session.metadata.get(EXAMPLE_KEY, ""))["inputs"]
+        rows = {
+            given.name: decode(told[given.name], TensorSpec(given.name, given.dtype, given.shape))
+            for given in session.signature.inputs
+        }
+    except (ValueError, TypeError, KeyError, RecursionError, InvalidTensor):
+        return {}
+    counts = {len(array) if array.ndim else 0 for array in rows.values()}
+    return rows if len(counts) == 1 and counts != {0} else {}
 
 
 def takes_rows(session: Session) -> bool:
@@ -59,8 +81,17 @@ def takes_rows(session: Session) -> bool:
 
 
 def zeros(session: Session, *, rows: int, free: int) -> Feeds:
-    """And empty strings: the input least likely to be out of some range."""
-    return _zeros(session.signature, _sizes(session.dimensions(), rows=rows, free=free))
+    """And empty strings: the input least likely to be out of some range. Of an example, its first row's."""
+    shapes, examples = _shapes(session, rows=rows, free=free), example(session)
+
+    def value(given: TensorSignature) -> Array:
+        shape, dtype = shapes[given.name], numpy_dtype(given.dtype)
+        known = examples.get(given.name)
+        if known is not None and _fits(known, shape):
+            return _drawn(known, np.zeros(shape, np.intp))
+        return np.full(shape, "", dtype=object) if given.dtype == "string" else np.zeros(shape, dtype)
+
+    return {given.name: value(given) for given in session.signature.inputs}
 
 
 def random_inputs(
@@ -74,15 +105,18 @@ def random_inputs(
 ) -> dict[str, Array]:
     """Floats of a normal distribution times `scale`; whole numbers from 0 to `whole_max`; texts.
 
-    With `scale` 0 whole numbers are 0 too.
+    With `scale` 0 whole numbers are 0 too. Where the model brings an example, whole numbers and texts are
+    drawn from it, each from those in its place.
     """
-    shapes = _sizes(session.dimensions(), rows=rows, free=free)
+    shapes, examples = _shapes(session, rows=rows, free=free), example(session)
 
     def values(given: TensorSignature) -> Array:
-        shape = shapes[given.name]
+        shape, dtype = shapes[given.name], numpy_dtype(given.dtype)
+        known = examples.get(given.name)
+        if known is not None and _fits(known, shape):
+            return _drawn(known, generator.integers(0, len(known), shape))
         if given.dtype == "string":
             return generator.choice(np.array(_TEXTS, dtype=object), size=shape)
-        dtype = numpy_dtype(given.dtype)
         if dtype.kind in "biu":
             high = 1 if dtype.kind == "b" else whole_max
             return (generator.integers(0, high, shape, endpoint=True) * bool(scale)).astype(dtype)
@@ -92,9 +126,21 @@ def random_inputs(
     return {given.name: values(given) for given in session.signature.inputs}
 
 
+def _fits(example: Array, shape: tuple[int, ...]) -> bool:
+    return example.dtype.kind in _DRAWN and example.shape[1:] == shape[1:]
+
+
+def _drawn(example: Array, picks: Array) -> Array:
+    """Of each place, the value that the picked row of the example has there."""
+    return np.take_along_axis(example, picks, axis=0)
+
+
 def input_bytes(session: Session, *, rows: int, free: int) -> int:
     """What the generated inputs take."""
-    return _bytes(session.signature, _sizes(session.dimensions(), rows=rows, free=free))
+    shapes = _shapes(session, rows=rows, free=free)
+    return sum(
+        prod(shapes[given.name]) * numpy_dtype(given.dtype).itemsize for given in session.signature.inputs
+    )
 
 
 def timed(session: Session, inputs: Feeds) -> float:
@@ -104,27 +150,20 @@ def timed(session: Session, inputs: Feeds) -> float:
     return time.perf_counter() - started
 
 
-def _sizes(
-    dimensions: Mapping[str, tuple[Dimension, ...]], *, rows: int, free: int
-) -> dict[str, tuple[int, ...]]:
-    """A size for every dimension: first ones of any size, and whatever shares their symbol, hold the rows."""
+def _shapes(session: Session, *, rows: int, free: int) -> dict[str, tuple[int, ...]]:
+    """Of every input: first dimensions of any size, and whatever shares their symbol, hold the rows; others
+    of any size have the example's, else `free`."""
+    dimensions = session.dimensions()
+    examples = example(session)
     symbols = {shape[0].symbol for shape in dimensions.values() if shape} - {None}
 
-    def size(position: int, dimension: Dimension) -> int:
+    def size(name: str, position: int, dimension: Dimension) -> int:
         if dimension.size is not None:
             return dimension.size
-        return rows if position == 0 or dimension.symbol in symbols else free
+        if position == 0 or dimension.symbol in symbols:
+            return rows
+        return examples[name].shape[position] if name in examples else free
 
-    return {name: tuple(size(*place) for place in enumerate(shape)) for name, shape in dimensions.items()}
-
-
-def _zeros(signature: Signature, sizes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
-    return {given.name: _zero(given.dtype, sizes[given.name]) for given in signature.inputs}
-
-
-def _zero(dtype: str, shape: tuple[int, ...]) -> Array:
-    return np.full(shape, "", dtype=object) if dtype == "string" else np.zeros(shape, numpy_dtype(dtype))
-
-
-def _bytes(signature: Signature, sizes: Mapping[str, tuple[int, ...]]) -> int:
-    return sum(prod(sizes[given.name]) * numpy_dtype(given.dtype).itemsize for given in signature.inputs)
+    return {
+        name: tuple(size(name, *place) for place in enumerate(shape)) for name, shape in dimensions.items()
+    }

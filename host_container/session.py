@@ -93,6 +93,12 @@ class Session:
                 "Cast the outputs to float32."
             )
 
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the file says of itself."""
+        found: Mapping[str, str] = self._native.get_modelmeta().custom_metadata_map
+        return found
+
     def dimensions(self) -> dict[str, tuple[Dimension, ...]]:
         """Of every input, by its name."""
         return {node.name: tuple(map(_dimension, node.shape)) for node in self._native.get_inputs()}

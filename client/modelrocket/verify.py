@@ -176,7 +176,7 @@ class _Comparison:
         first: Feeds = {name: rows[:1] for name, rows in feeds.items()}
         self._timed(first)
         expected, few_seconds = self._timed(feeds)
-        one_seconds = 0.0
+        one_seconds = self._timed(first)[1]
         if few_seconds < _TIMED_SECONDS_MAX:
             few_seconds = min(self._timed(feeds)[1] for _ in range(_TIMED_MAX))
             one_seconds = min(self._timed(first)[1] for _ in range(_TIMED_MAX))

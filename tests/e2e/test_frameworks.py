@@ -116,9 +116,13 @@ def hugging_face() -> Trained:
     config = BertConfig(
         vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
     )
-    module = BertForSequenceClassification(config).eval()
-    rows = {name: torch.ones(3, 7, dtype=torch.int64) for name in ("attention_mask", "token_type_ids")}
-    rows = {"input_ids": torch.randint(0, 50, (3, 7)), **rows, "token_type_ids": torch.zeros(3, 7).long()}
+    module: Any = BertForSequenceClassification(config)
+    module.eval()
+    rows = {
+        "input_ids": torch.randint(0, 50, (3, 7)),
+        "attention_mask": torch.ones(3, 7).long(),
+        "token_type_ids": torch.zeros(3, 7).long(),
+    }
     with torch.no_grad():
         answers = module(**rows).logits.numpy()
     return Trained(module, {name: value.numpy() for name, value in rows.items()}, answers, {})

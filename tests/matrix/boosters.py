@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
-import catboost  # type: ignore[import-untyped]
+import catboost
 import lightgbm
 import numpy as np
 import pandas as pd

@@ -37,7 +37,7 @@ def cases() -> list[Case]:
             ("linen CNN", "classifier", _linen_cnn, ""),
             ("linen attention, bound to its variables", "classifier", _linen_attention, ""),
             ("linen embedding", "classifier", _linen_embedding, ""),
-            ("linen LSTM", "classifier", _linen_lstm, ""),
+            ("linen LSTM", "classifier", _linen_lstm, "its start draws random numbers"),
             ("Equinox MLP", "classifier", _equinox, ""),
             ("jax.jit that draws random numbers", "regressor", _random, "it would answer otherwise"),
             ("plain Python function", "classifier", _plain, "it says nothing of what it computes with"),

@@ -124,9 +124,17 @@ _DATA: Mapping[str, Callable[[], data.Data]] = {
 }
 
 
+_EXPECTED = {
+    "table: KNN imputer, logistic regression": "Of neighbours as near as each other any may be taken.",
+}
+
+
 def cases() -> list[Case]:
     estimators = [Case(name, _kind(cls), partial(_trained, name, cls)) for name, cls in all_estimators()]
-    return [*estimators, *(Case(name, "pipeline", build) for name, build in PIPELINES.items())]
+    return [
+        *estimators,
+        *(Case(name, "pipeline", build, _EXPECTED.get(name, "")) for name, build in PIPELINES.items()),
+    ]
 
 
 def _kind(cls: Any) -> str:

@@ -89,6 +89,9 @@ PIPELINES: Mapping[str, Callable[[], Trained]] = {
     "polynomial features, ridge": lambda: _on(
         data.diabetes(), preprocessing.PolynomialFeatures(2), linear_model.Ridge()
     ),
+    "logarithms, ridge": lambda: _on(
+        data.positive_diabetes(), preprocessing.FunctionTransformer(np.log1p), linear_model.Ridge()
+    ),
     "k-best, k-nearest neighbours": lambda: _on(
         data.scaled_wine(), feature_selection.SelectKBest(k=5), neighbors.KNeighborsClassifier()
     ),

@@ -52,7 +52,8 @@ def _compared(case: Case, trained: Trained, converted: Converted) -> Result:
 
 
 def _result(case: Case, outcome: Outcome, reason: str = "", notes: tuple[str, ...] = ()) -> Result:
-    return Result(case.name, case.kind, outcome, reason, notes)
+    remarks = (case.expected,) if case.expected else ()
+    return Result(case.name, case.kind, outcome, reason, (*remarks, *notes))
 
 
 def _answers(converted: Converted, rows: Mapping[str, Array]) -> dict[str, Array]:

@@ -6,7 +6,8 @@ convert(model)
   ├── export             in a process with limits (apart.py), then onnx.checker (export.py)
   ├── compare            onnxruntime beside the original (verify.py)
   └── Converted          one file, or a graph and its weights; signature, what was compared, notes
-An .onnx file, its bytes or a ModelProto goes as it is, under its own names (onnx_file).
+An .onnx file, its bytes or a ModelProto goes as it is, under its own names (onnx_file). A few rows that the
+model takes go along in its metadata (example.py).
 """
 
 from collections.abc import Callable, Mapping
@@ -132,13 +133,17 @@ def _is_onnx(model: object, modules: list[str]) -> bool:
 def _as_it_is(model: object, declared: Declared) -> Converted:
     from modelrocket import runtime, verify
     from modelrocket.convert import onnx_file
+    from modelrocket.convert.example import with_example
 
     content = onnx_file.read(model)
     session = _load(content.payload)
     onnx_file.check_declared(session.inputs, declared)
     verify.run_alone(session)
+    model = content.payload.model
+    if declared.sample is not None:
+        model = with_example(model, session, declared.inputs(*session.inputs))
     return Converted(
-        model=content.payload.model,
+        model=model,
         framework="ONNX",
         producer=content.producer | runtime.versions(),
         opsets=content.opsets,
@@ -191,12 +196,13 @@ def _none_agrees(failures: list[ConversionError], *, hint: str) -> ConversionErr
 
 def _converted(source: Source, attempt: Attempt, made: Exported) -> tuple[Converted, Agreement]:
     from modelrocket import runtime, verify
+    from modelrocket.convert.example import with_example
 
     payload = made.payload
     session = _load(payload)
     agreement = verify.compare(session, source.inputs, source.original)
     converted = Converted(
-        model=payload.model,
+        model=with_example(payload.model, session, source.inputs),
         framework=source.framework,
         producer={"exporter": attempt.exporter} | runtime.versions(),
         opsets=made.opsets,

@@ -28,6 +28,7 @@ def with_int8_weights(content: bytes) -> tuple[bytes, dict[str, int]]:
     try:
         with _quiet(), TemporaryDirectory(prefix="modelrocket-") as folder:
             after = tidied(_by_onnxruntime(before, Path(folder) / "int8.onnx"))
+        after.metadata_props.extend(before.metadata_props)
         onnx.checker.check_model(after)
     except Exception as error:  # onnxruntime.quantization raises anything at all
         raise ConversionError(

@@ -11,23 +11,40 @@ import numpy as np
 
 from modelrocket.convert.boosters import Answer
 from modelrocket.convert.forest import Nodes
-from modelrocket.convert.sklearn_nodes import converter, replace_converter
+from modelrocket.convert.sklearn_nodes import converter
 from modelrocket.errors import ConversionError
 
+_NAME = "SklearnFunctionTransformer"
 _ALIAS = "ModelRocketTransformedTarget"
 
 
 def register() -> None:
-    replace_converter("FunctionTransformer", _transformed)
-    compose = import_module("sklearn.compose")
+    registration = import_module("skl2onnx.common._registration")
+    identity, shapes = registration.get_converter(_NAME), registration.get_shape_calculator(_NAME)
+    ours = converter(_transformed)
+
+    def convert(scope: Any, operator: Any, container: Any) -> None:
+        """skl2onnx knows how columns pass as they are."""
+        (identity if operator.raw_operator.func is None else ours)(scope, operator, container)
+
+    def set_types(operator: Any) -> None:
+        (shapes if operator.raw_operator.func is None else _set_column_types)(operator)
+
+    registration.register_converter(_NAME, convert, overwrite=True)
+    registration.register_shape_calculator(_NAME, set_types, overwrite=True)
     import_module("skl2onnx").update_registered_converter(
-        compose.TransformedTargetRegressor,
+        import_module("sklearn.compose").TransformedTargetRegressor,
         _ALIAS,
         _set_output_types,
         converter(_untransformed),
         overwrite=True,
         parser=_parse,
     )
+
+
+def _set_column_types(operator: Any) -> None:
+    kind = type(operator.outputs[0].type)
+    operator.outputs[0].type = kind([None, operator.raw_operator.n_features_in_])
 
 
 def _constant(nodes: Nodes, value: Any, dtype: str) -> str:

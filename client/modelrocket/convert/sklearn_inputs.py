@@ -42,7 +42,7 @@ def form(model: Any, declared: Declared) -> Form:
         return _table(model, declared)
     if any(hasattr(part, "build_analyzer") for part in parts.front(model)):
         return _texts(model, declared)
-    if hasattr(model, "classes_") and not hasattr(model, "n_features_in_"):
+    if hasattr(model, "classes_") and not hasattr(model, "predict") and not hasattr(model, "n_features_in_"):
         return _labels(model, declared)
     return _matrix(model, declared)
 

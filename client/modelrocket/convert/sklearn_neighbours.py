@@ -3,6 +3,7 @@
 For skl2onnx 1.20, whose graph of it calls functions from inside functions, which onnx 1.23 does not inline.
 """
 
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,13 @@ from modelrocket.tensors import Array
 
 def register() -> None:
     replace_converter("KNNImputer", _build)
+    registration = import_module("skl2onnx.common._registration")
+    registration.register_shape_calculator("SklearnKNNImputer", _set_output_types, overwrite=True)
+
+
+def _set_output_types(operator: Any) -> None:
+    kind = type(operator.inputs[0].type)
+    operator.outputs[0].type = kind([None, int(operator.raw_operator._valid_mask.sum())])
 
 
 def _build(model: Any, nodes: Nodes, rows: str, dtype: str) -> list[Answer]:

@@ -7,11 +7,11 @@ from typing import Any
 from modelrocket.convert import sklearn_parts as parts
 
 _INSTEAD = {
-    ("NearestNeighbors", "radius", 1.0): None,
-    ("RandomTreesEmbedding", "sparse_output", True): False,
-    ("VotingClassifier", "flatten_transform", True): None,
+    ("NearestNeighbors", "radius"): None,
+    ("RandomTreesEmbedding", "sparse_output"): False,
+    ("VotingClassifier", "flatten_transform"): None,
 }
-"""By class, parameter and value: sparse answers, and those of methods that a deployed model does not have."""
+"""By class and parameter: what gives sparse answers, or is of methods that a deployed model does not have."""
 
 
 @contextmanager
@@ -19,12 +19,12 @@ def parameters_that_convert(model: Any) -> Iterator[None]:
     """While the block lasts; afterwards the model is as it was."""
     changed = []
     for _, part in parts.named_parts(model):
-        for (kind, parameter, value), instead in _INSTEAD.items():
-            if type(part).__name__ == kind and getattr(part, parameter, None) == value:
-                changed.append((part, parameter, value))
+        for (kind, parameter), instead in _INSTEAD.items():
+            if type(part).__name__ == kind:
+                changed.append((part, parameter, getattr(part, parameter)))
                 setattr(part, parameter, instead)
     try:
         yield
     finally:
-        for part, parameter, value in changed:
+        for part, parameter, value in reversed(changed):
             setattr(part, parameter, value)

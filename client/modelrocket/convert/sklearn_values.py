@@ -15,6 +15,7 @@ _TEXTS = 64
 _WORDS_MAX = 12
 _THRESHOLDS_MAX = 256
 _POSITIVES = 64
+_OF_POSITIVES = ("log", "log10", "log1p", "log2", "sqrt")
 
 
 def matrix_values(model: Any, features: int | None) -> Values:
@@ -189,7 +190,9 @@ def _takes_missing(model: Any) -> bool:
 
 
 def _positive_only(model: Any) -> bool:
-    return any(_tag(part, "positive_only") for part in parts.front(model))
+    functions = (getattr(getattr(part, "func", None), "__name__", "") for part in parts.front(model))
+    tagged = any(_tag(part, "positive_only") for part in parts.front(model))
+    return tagged or any(name in _OF_POSITIVES for name in functions)
 
 
 def _tag(model: Any, name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import catboost  # type: ignore[import-untyped]
+import catboost
 import lightgbm
 import numpy as np
 import onnx
