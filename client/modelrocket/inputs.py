@@ -56,9 +56,12 @@ class Inputs:
     values: Mapping[str, Values] = field(default_factory=dict)
     sample: Feeds | None = None
 
-    def rows(self, count: int) -> Feeds:
-        """The same rows every time. Texts and integers are the sample's where no choices are known."""
-        return {spec.name: generated(spec, count, self._values(spec)) for spec in self.specs}
+    def rows(self, count: int, *, free: int = FREE_DIMENSION) -> Feeds:
+        """The same rows every time; other dimensions of any size are `free` long.
+
+        Texts and integers are the sample's where no choices are known.
+        """
+        return {spec.name: generated(spec, count, self._values(spec), free=free) for spec in self.specs}
 
     def _values(self, spec: TensorSpec) -> Values:
         values = self.values.get(spec.name, Values())
@@ -73,6 +76,11 @@ class Inputs:
     def compares(self) -> bool:
         """The model is known to compare its input with thresholds, which is exact whatever the values are."""
         return any(values.thresholds for values in self.values.values())
+
+    @property
+    def resizable(self) -> bool:
+        """Some dimension beside the number of rows takes any size."""
+        return any(None in spec.shape[1:] for spec in self.specs)
 
     @property
     def batched(self) -> bool:
@@ -94,11 +102,12 @@ class Inputs:
         return _seed(self.specs[0])
 
 
-def generated(spec: TensorSpec, count: int, values: Values | None = None) -> Array:
+def generated(
+    spec: TensorSpec, count: int, values: Values | None = None, *, free: int = FREE_DIMENSION
+) -> Array:
     """`count` rows for an input (its own size where the first dimension is fixed), the same every time."""
     values = values or Values()
-    free = (count, *[FREE_DIMENSION] * len(spec.shape))
-    shape = tuple(size if size is not None else free[min(axis, 1)] for axis, size in enumerate(spec.shape))
+    shape = tuple((free if axis else count) if size is None else size for axis, size in enumerate(spec.shape))
     random = np.random.default_rng(seed=_seed(spec))
     if values.choices:
         return _chosen(random, shape, values.choices).astype(numpy_dtype(spec.dtype))

@@ -3,6 +3,7 @@
 compare
   ├── sample       the owner's rows: 1, 2, 3 and 7, which shows that the batch is really dynamic, and many
   ├── ordinary     made-up rows, as many, at several magnitudes
+  ├── size         of other lengths, where a dimension beside the rows takes any
   ├── boundary     on both sides of the original's decision boundaries, where a wrong threshold shows
   └── edges        each kind by itself (edges.py); some are judged, the others only recorded
 What came of each is in the `Agreement`; its `mismatch` is what refuses the model.
@@ -55,7 +56,9 @@ __all__ = [
     "run_alone",
 ]
 
-SAMPLE, ORDINARY, BOUNDARY = "sample", "ordinary", "boundary"
+SAMPLE, ORDINARY, SIZE, BOUNDARY = "sample", "ordinary", "size", "boundary"
+OTHER_SIZES = (48, 20)
+"""A tracer keeps the size that it saw, and answers others wrongly."""
 SAMPLE_ROWS_MAX = 2048
 EDGE_ROWS_MAX = 36
 SECONDS_MAX = 12.0
@@ -164,6 +167,9 @@ class _Comparison:
             asked = [all_answered(original, feeds) for feeds in parts]
             yield self._judged(SAMPLE, asked)
             yield self._judged(ORDINARY, [some_answered(original, feeds) for feeds in made])
+        if inputs.resizable:
+            others = [inputs.rows(BATCH_SIZES[1], free=size) for size in OTHER_SIZES]
+            yield self._judged(SIZE, [some_answered(original, feeds) for feeds in others])
         around, answers_around = asked[-1].feeds, asked[-1].expected
         near = near_boundaries(around, answers_around, original, brackets_max=room.brackets)
         if near is not None:

@@ -38,7 +38,7 @@ class Node:
 
 
 def onnx(
-    *nodes: Node, gives: int, takes: int = TensorProto.FLOAT, width: int = 2, **constants: Array
+    *nodes: Node, gives: int, takes: int = TensorProto.FLOAT, width: int | None = 2, **constants: Array
 ) -> bytes:
     """From `x` [rows, width] to `y`."""
     graph = helper.make_graph(
@@ -464,3 +464,55 @@ def test_the_refusal_says_what_differs_where_and_what_to_try() -> None:
     for part in ("np.float64", "sample=", "allow_mismatch=True"):
         assert part in told.hint
     assert verify.refusal(compared(above(1), is_above(1)), Inputs((FLOATS,))) is None
+
+
+LENGTHS = TensorSpec("x", "float32", (None, None))
+
+
+def of_any_length(*nodes: Node, **constants: Array) -> bytes:
+    return onnx(*nodes, gives=TensorProto.FLOAT, takes=TensorProto.FLOAT, width=None, **constants)
+
+
+def mean(feeds: Feeds) -> Feeds:
+    return {"y": feeds["x"].mean(axis=1)}
+
+
+def test_a_length_that_was_kept_from_tracing_is_found() -> None:
+    """Right for the length that was traced alone."""
+    kept = of_any_length(
+        Node("ReduceSum", ("x", "axes"), "sum", {"keepdims": 0}),
+        Node("Div", ("sum", "length"), "y"),
+        axes=np.array([1], np.int64),
+        length=np.array(32, np.float32),
+    )
+    found = compared(kept, mean, spec=LENGTHS)
+    assert [kind.kind for kind in found.kinds if kind.outcome is Outcome.DIFFERS and kind.judged] == ["size"]
+    assert found.mismatch
+
+
+def test_a_length_that_it_runs_with_alone_is_found() -> None:
+    fixed = of_any_length(
+        Node("Reshape", ("x", "shape"), "rows"),
+        Node("ReduceMean", ("rows", "axes"), "y", {"keepdims": 0}),
+        shape=np.array([-1, 32], np.int64),
+        axes=np.array([1], np.int64),
+    )
+    with pytest.raises(ConversionError, match=r"cannot be compared|fails on 2 rows"):
+        compared(fixed, mean, spec=LENGTHS)
+
+
+def test_a_length_that_the_original_refuses_is_recorded() -> None:
+    right = of_any_length(
+        Node("ReduceMean", ("x", "axes"), "y", {"keepdims": 0}), axes=np.array([1], np.int64)
+    )
+
+    def choosy(feeds: Feeds) -> Feeds:
+        if feeds["x"].shape[1] % 32:
+            raise ValueError("a multiple of 32 is needed")
+        return mean(feeds)
+
+    found = compared(right, choosy, spec=LENGTHS)
+    (size,) = (kind for kind in found.kinds if kind.kind == "size")
+    assert (size.outcome, size.rows) == (Outcome.REFUSED, 0)
+    assert "multiple of 32" in size.refusal
+    assert not found.mismatch
