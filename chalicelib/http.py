@@ -79,7 +79,9 @@ class Boundary:
         body = response.body
         if isinstance(body, dict) and set(body) == {"Code", "Message"}:
             error = _chalice_error(response.status_code, body["Message"])
-            return error_response(error, self.request_id(request))
+            of_open_inference = request.path.encode().startswith(metadata.PREFIX)
+            error_body = metadata.error_body if of_open_inference else ModelRocketError.body
+            return error_response(error, self.request_id(request), error_body)
         return response
 
 

@@ -10,15 +10,14 @@ draws lots, is found by asking for the same row again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
-import numpy.random
 
 from chalicelib.contract.errors import InferenceFailed
 from chalicelib.contract.messages import Certificate, Counterexample
-from host_container.generated import SEED, Feeds, input_bytes, random_inputs
+from host_container.generated import SEED, Feeds, drawn, input_bytes, made_up
 from host_container.session import Session
 from modelrocket.tensors import Array
 
@@ -53,8 +52,7 @@ def certify(session: Session, *, free: int, rows_max: int) -> Certificate:
     if obstacle:
         return Certificate(False, obstacle)
     failure = ""
-    for whole_max in _WHOLE_MAX:
-        rows = _rows(session, count=max(ROWS_MIN, rows_max), free=free, whole_max=whole_max)
+    for rows in _rows(session, count=max(ROWS_MIN, rows_max), free=free):
         try:
             return _compare(session, rows)
         except InferenceFailed as error:
@@ -80,15 +78,32 @@ def _too_large(session: Session, *, rows: int, free: int) -> str | None:
     return "its rows are too large to try"
 
 
-def _rows(session: Session, *, count: int, free: int, whole_max: int) -> Feeds:
-    """Different rows; the last ones are extreme."""
-    generator = np.random.default_rng(SEED)
-    feeds = random_inputs(session, generator, rows=count, free=free, whole_max=whole_max)
+def _rows(session: Session, *, count: int, free: int) -> Iterator[Feeds]:
+    """Different rows, and others for a model that refuses those; the last ones are extreme.
+
+    Whole numbers and texts are made up in one row and drawn from the model's example in the next. A model
+    that refuses those made up is shown by its example alone, if that is not the same in every row.
+    """
+    told = drawn(session, np.random.default_rng(SEED), rows=count, free=free)
+    for whole_max in _WHOLE_MAX:
+        feeds = made_up(session, np.random.default_rng(SEED), rows=count, free=free, whole_max=whole_max)
+        for name, array in told.items():
+            feeds[name][1::2] = array[1::2]
+        yield _with_extremes(feeds)
+    if told and not any(_all_alike(array) for array in told.values()):
+        yield _with_extremes(made_up(session, np.random.default_rng(SEED), rows=count, free=free) | told)
+
+
+def _with_extremes(feeds: dict[str, Array]) -> Feeds:
     for array in feeds.values():
         if _is_float(array):
-            for position, factor in enumerate(_EXTREMES, start=count - len(_EXTREMES)):
+            for position, factor in enumerate(_EXTREMES, start=len(array) - len(_EXTREMES)):
                 array[position] *= array.dtype.type(factor)
     return feeds
+
+
+def _all_alike(array: Array) -> bool:
+    return bool(np.all(array == array[:1]))
 
 
 def _compare(session: Session, rows: Feeds) -> Certificate:

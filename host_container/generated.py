@@ -72,7 +72,7 @@ def example(session: Session) -> Feeds:
     except (ValueError, TypeError, KeyError, RecursionError, InvalidTensor):
         return {}
     counts = {len(array) if array.ndim else 0 for array in rows.values()}
-    return rows if len(counts) == 1 and counts != {0} else {}
+    return rows if len(counts) == 1 and counts != {0} and all(array.size for array in rows.values()) else {}
 
 
 def takes_rows(session: Session) -> bool:
@@ -95,6 +95,14 @@ def zeros(session: Session, *, rows: int, free: int) -> Feeds:
 
 
 def random_inputs(
+    session: Session, generator: numpy.random.Generator, *, rows: int, free: int, scale: float = 1.0
+) -> Feeds:
+    """As `made_up`, but with the whole numbers and texts of the model's example where it brings one."""
+    made = made_up(session, generator, rows=rows, free=free, scale=scale)
+    return made | drawn(session, generator, rows=rows, free=free)
+
+
+def made_up(
     session: Session,
     generator: numpy.random.Generator,
     *,
@@ -105,16 +113,12 @@ def random_inputs(
 ) -> dict[str, Array]:
     """Floats of a normal distribution times `scale`; whole numbers from 0 to `whole_max`; texts.
 
-    With `scale` 0 whole numbers are 0 too. Where the model brings an example, whole numbers and texts are
-    drawn from it, each from those in its place.
+    With `scale` 0 whole numbers are 0 too.
     """
-    shapes, examples = _shapes(session, rows=rows, free=free), example(session)
+    shapes = _shapes(session, rows=rows, free=free)
 
     def values(given: TensorSignature) -> Array:
         shape, dtype = shapes[given.name], numpy_dtype(given.dtype)
-        known = examples.get(given.name)
-        if known is not None and _fits(known, shape):
-            return _drawn(known, generator.integers(0, len(known), shape))
         if given.dtype == "string":
             return generator.choice(np.array(_TEXTS, dtype=object), size=shape)
         if dtype.kind in "biu":
@@ -124,6 +128,16 @@ def random_inputs(
             return np.asarray(generator.standard_normal(shape) * scale).astype(dtype)
 
     return {given.name: values(given) for given in session.signature.inputs}
+
+
+def drawn(session: Session, generator: numpy.random.Generator, *, rows: int, free: int) -> dict[str, Array]:
+    """Whole numbers and texts of the model's example, each from those in its place, by input name."""
+    shapes, examples = _shapes(session, rows=rows, free=free), example(session)
+    return {
+        name: _drawn(known, generator.integers(0, len(known), shapes[name]))
+        for name, known in examples.items()
+        if _fits(known, shapes[name])
+    }
 
 
 def _fits(example: Array, shape: tuple[int, ...]) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import count, takewhile
 
 import numpy as np
 
@@ -22,6 +23,10 @@ _MEDIAN_SHARE = 0.1
 """Of the relative tolerance: half of all values must be within it, which half precision in float32 is not."""
 _SMALL_SHARE = 1e-3
 """Values below this share of the output's largest say nothing of precision."""
+_SMALL_COLUMN = 0.03
+"""A column of a table is measured by its own largest value, or by this share of the largest of all."""
+_ANOTHER_CODE = 0.1
+"""In a column of whole numbers, as encoders make them, a difference of this is no rounding."""
 _CLASSES_MIN = 2
 _TABLE = 2
 _VALUES_SHOWN = 6
@@ -131,14 +136,25 @@ class Yardstick:
     """Against what floats are measured.
 
     tolerance: relative to the value, and to the largest value of the output.
-    largest: by output, of the rows around; a row alone may have small values only.
+    around: by output, what the original says of other rows; a row alone may have small values only.
     """
 
     tolerance: tuple[float, float]
-    largest: Mapping[str, float]
+    around: Mapping[str, Array]
 
     def largest_of(self, name: str, expected: Array) -> float:
-        return max(largest(expected), self.largest.get(name, 0.0))
+        return max(largest(expected), largest(self.around[name]) if name in self.around else 0.0)
+
+    def scale_of(self, name: str, expected: Array) -> Array:
+        """What absolute errors are relative to: of a table column by column, of anything else one number."""
+        whole = self.largest_of(name, expected)
+        if expected.ndim != _TABLE:
+            return np.asarray(whole)
+        columns = _largest_by_column(expected)
+        around = self.around.get(name)
+        if around is not None and around.shape[1:] == expected.shape[1:]:
+            columns = np.maximum(columns, _largest_by_column(around))
+        return np.maximum(columns, _SMALL_COLUMN * whole)
 
 
 def incomparable(expected: Array, got: Array | None) -> str:
@@ -157,7 +173,9 @@ def wrong(name: str, expected: Array, got: Array, yardstick: Yardstick) -> Array
     if not is_float(expected):
         return np.asarray(expected != got, dtype=bool)
     relative, absolute = _tolerance_of(expected, yardstick.tolerance)
-    atol = absolute * max(yardstick.largest_of(name, expected), 1e-3)
+    atol = absolute * np.maximum(yardstick.scale_of(name, expected), 1e-3)
+    if expected.ndim == _TABLE:
+        atol = np.where(_whole(expected), np.minimum(atol, _ANOTHER_CODE), atol)
     close = np.isclose(_wide(got), _wide(expected), rtol=relative, atol=atol, equal_nan=True)
     return np.asarray(~close, dtype=bool)
 
@@ -227,12 +245,23 @@ def over_all(found: Sequence[OutputAgreement]) -> OutputAgreement:
 
 
 def tied(expected: Mapping[str, Array], rows: int) -> Array:
-    """By row: the original's two likeliest classes are as likely as each other, so either may come out."""
-    probabilities = expected.get("probabilities")
-    if probabilities is None or probabilities.ndim != _TABLE or probabilities.shape[1] < _CLASSES_MIN:
+    """Rows x targets: its two likeliest classes are as likely as each other, so either may come out."""
+    names = (f"probabilities{number or ''}" for number in count())
+    found = [_tied(expected[name], rows) for name in takewhile(expected.__contains__, names)]
+    return np.stack(found, axis=1) if found else np.zeros((rows, 1), bool)
+
+
+def _tied(probabilities: Array, rows: int) -> Array:
+    """Of one target."""
+    if probabilities.ndim != _TABLE or probabilities.shape[1] < _CLASSES_MIN:
         return np.zeros(rows, bool)
     top = np.sort(probabilities, axis=1)
     return np.asarray(top[:, -1] - top[:, -2] <= TIE)
+
+
+def without_ties(elements: Array, ties: Array) -> Array:
+    """Wrong labels, one of each target in a row, that are no ties; of labels without probabilities, all."""
+    return np.asarray(elements & ~ties.reshape(elements.shape)) if elements.size == ties.size else elements
 
 
 def finite(answers: Mapping[str, Array], rows: int) -> Array:
@@ -263,6 +292,18 @@ def largest(values: Array) -> float:
         return 0.0
     values = _wide(values)
     return float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
+
+
+def _largest_by_column(table: Array) -> Array:
+    """Of the finite ones."""
+    values = _wide(table)
+    return np.asarray(np.abs(np.where(np.isfinite(values), values, 0)).max(axis=0, initial=0.0))
+
+
+def _whole(table: Array) -> Array:
+    """By column: it has no fractions, as an encoder's columns have none."""
+    values = _wide(table)
+    return np.asarray((values == np.round(values)).all(axis=0))
 
 
 def is_float(array: Array) -> bool:

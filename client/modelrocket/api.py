@@ -13,7 +13,15 @@ import httpx
 import orjson
 
 from modelrocket import __version__, steps
-from modelrocket.errors import ApiError, ConnectionFailed, ModelRocketError, Refusal, Timeout, api_error
+from modelrocket.errors import (
+    ApiError,
+    ConfigurationError,
+    ConnectionFailed,
+    ModelRocketError,
+    Refusal,
+    Timeout,
+    api_error,
+)
 from modelrocket.steps import Flow, Send, Wait
 
 if TYPE_CHECKING:
@@ -27,6 +35,8 @@ CONNECTION_TRIES_MAX = 4
 RETRIES_MAX = 60
 BACKOFF_SECONDS = 0.25
 BACKOFF_SECONDS_MAX = 5.0
+_TOO_MANY = 429
+_PASSING = (502, 503, 504)
 
 
 async def _sleep_async(seconds: float) -> None:
@@ -76,7 +86,7 @@ class Call:
     content: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     repeatable: bool = True
-    bearer: str | None = None
+    bearer: str | None = field(default=None, repr=False)
 
 
 class Api:
@@ -141,7 +151,7 @@ class Api:
     def _asking_once(self, call: Call, budget: Budget) -> Flow[httpx.Response]:
         headers = {"Content-Type": "application/json", **call.headers}
         if call.bearer is not None:
-            headers["Authorization"] = f"Bearer {call.bearer}"
+            headers["Authorization"] = f"Bearer {_sendable(call.bearer)}"
         remaining = budget.remaining()
         if remaining <= 0:
             raise Timeout(f"{call.method} {call.path} did not fit into {budget.seconds:.0f} s.")
@@ -157,7 +167,7 @@ class Api:
         assert response is not None
         if response.is_success:
             return response
-        raise api_error(_refusal(response))
+        raise api_error(_refusal(response, repeatable=call.repeatable))
 
     def _no_answer(self, error: httpx.TransportError) -> ModelRocketError:
         if isinstance(error, httpx.TimeoutException):
@@ -205,9 +215,20 @@ def _parsed(response: httpx.Response) -> Any:
         ) from error
 
 
-def _refusal(response: httpx.Response) -> Refusal:
+def _sendable(credential: str) -> str:
+    """Raises `ConfigurationError`, which does not show it, as httpx would where it is no header's value."""
+    if not (credential.isascii() and credential.isprintable() and " " not in credential):
+        raise ConfigurationError(
+            "The API key or token holds a character that none has: a line break at its end, perhaps, or one "
+            "that was pasted with it."
+        )
+    return credential
+
+
+def _refusal(response: httpx.Response, *, repeatable: bool) -> Refusal:
     """What the server said; an answer from something in between (a proxy, say) has no error object.
 
+    Behind such an answer the server may have done what was asked: only what is repeatable is sent again.
     Open Inference Protocol has the message itself under "error", and our other fields beside it.
     """
     try:
@@ -219,11 +240,12 @@ def _refusal(response: httpx.Response) -> Refusal:
         told = {**whole, "message": told}
     told = told if isinstance(told, dict) else {}
     status = response.status_code
+    passing = status == _TOO_MANY or (repeatable and status in _PASSING)
     return Refusal(
         code=str(told.get("code", f"http_{status}")),
         message=str(told.get("message", f"The server answered {status} {response.reason_phrase}.")),
         status=status,
-        retryable=bool(told.get("retryable", status in (429, 502, 503, 504))),
+        retryable=bool(told.get("retryable", passing)),
         request_id=told.get("request_id") or response.headers.get("x-request-id"),
         retry_after=_seconds(response.headers.get("retry-after")),
         input=str(told.get("input", "")),

@@ -9,6 +9,7 @@ import argparse
 import sys
 import textwrap
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,11 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(parsed: argparse.Namespace) -> int:
+    """With --json, what frameworks and models print themselves goes to standard error."""
     command: Command = parsed.command
     console, code = _console(), OK
-    for outcome in command.run(parsed):
-        _print(console, outcome, as_json=parsed.json)
-        code = outcome.code
+    with redirect_stdout(sys.stderr) if parsed.json else nullcontext():
+        for outcome in command.run(parsed):
+            _print(console, outcome, as_json=parsed.json)
+            code = outcome.code
     return code
 
 
@@ -78,13 +81,13 @@ def _print(console: Console, outcome: Outcome, *, as_json: bool) -> None:
             console.out(shown, highlight=False)
         else:
             console.print(shown)
-    sys.stdout.flush()  # what follows may be long in coming
+    console.file.flush()  # what follows may be long in coming
 
 
 def _console() -> Console:
     from rich.console import Console
 
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = _PIPE_WIDTH  # nobody's screen: nothing is to be cut
     return console

@@ -160,7 +160,8 @@ class Client:
     ) -> Deployment:
         """Deploy a trained model and wait until it answers.
 
-        `model` is a scikit-learn estimator, a PyTorch module, an onnx.ModelProto or an .onnx file's path.
+        `model` is what was trained with scikit-learn, XGBoost, LightGBM, CatBoost, PyTorch, Keras,
+        TensorFlow, JAX or Transformers, an onnx.ModelProto, or an .onnx file's path.
         `input_type` and `input_shape` describe a batch, e.g. `np.float32, (None, 64)`, or that of each of
         several inputs by name; an ONNX model knows its own. `sample` is rows as callers will send them, like
         X_test[:100]: type and shape are taken from it, and the converted model is compared on it too.

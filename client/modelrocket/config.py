@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from modelrocket.errors import ConfigurationError
 
@@ -38,8 +39,10 @@ def find_endpoint(explicit: str | None = None, *, environ: Mapping[str, str] | N
             "No endpoint is known. Start a local ModelRocket with `make up`, or run `modelrocket login`, or "
             f'set {ENDPOINT_VARIABLE}, or pass endpoint="https://…".'
         )
-    if not endpoint.startswith(("http://", "https://")):
-        raise ConfigurationError(f"The endpoint must start with http:// or https://, got {endpoint!r}.")
+    if not _is_address(endpoint):
+        raise ConfigurationError(
+            f"The endpoint must be an address that starts with http:// or https://, got {endpoint!r}."
+        )
     return _normalised(endpoint)
 
 
@@ -119,6 +122,15 @@ def _environ(environ: Mapping[str, str] | None) -> Mapping[str, str]:
     return os.environ if environ is None else environ  # noqa: TID251 - the environment's one home
 
 
+def _is_address(endpoint: str) -> bool:
+    try:
+        parts = urlsplit(endpoint)
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half an IPv6 address, or a port that is none
+        return False
+    return named and parts.scheme in ("http", "https") and endpoint.isprintable() and " " not in endpoint
+
+
 def _normalised(endpoint: str) -> str:
     return endpoint.rstrip("/")
 
@@ -136,9 +148,15 @@ def _content(path: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}. Repair it or delete it.") from error
-    if not isinstance(content, dict) or not isinstance(content.get("api_keys", {}), dict):
+    if not isinstance(content, dict) or not _is_ours(content):
         raise ConfigurationError(f"{path} is not a ModelRocket configuration. Repair it or delete it.")
     return content
+
+
+def _is_ours(content: Mapping[str, Any]) -> bool:
+    keys = content.get("api_keys", {})
+    texts = (content.get("default_endpoint") or "", *(keys.values() if isinstance(keys, dict) else (None,)))
+    return all(isinstance(text, str) for text in texts)
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

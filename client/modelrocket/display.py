@@ -231,7 +231,7 @@ def checked(converted: Converted) -> str:
     judged = [one for one in agreement.kinds if one.judged]
     rows = sum(one.rows for one in judged)
     sample = sum(one.rows for one in judged if one.kind == "sample")
-    yours = f", {sample} of them yours" if sample else ""
+    yours = f", {min(sample, agreement.sample_rows)} of yours among them" if sample else ""
     return f"answers like the original on {rows} rows{yours} (largest difference {agreement.difference:.1e})"
 
 

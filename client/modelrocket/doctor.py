@@ -182,7 +182,7 @@ def _server(api: Api, now: Now) -> Iterator[Check]:
     try:
         response = api.http.get(f"{api.endpoint}/healthz", timeout=PATIENCE_SECONDS)
         told = response.raise_for_status().json()["version"]
-    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
         reason = f"{api.endpoint}: {type(error).__name__}: {error}".rstrip(": ")
         yield _broken("endpoint", reason, "start it with `make up`, or name the right one: modelrocket login")
         return

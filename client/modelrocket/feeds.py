@@ -153,7 +153,10 @@ def _integers(array: Array, spec: TensorSpec, place: str | None) -> Array:
 
 def _from_objects(array: Array, spec: TensorSpec, place: str | None) -> Array:
     """Python's own values, with what is missing (None, pandas' NA) as NaN where the input is of floats."""
-    leaves = [_plain(leaf, spec) for leaf in array.ravel().tolist()]
+    try:
+        leaves = [_plain(leaf, spec) for leaf in array.ravel().tolist()]
+    except UnicodeDecodeError as error:
+        raise _refuse(spec, "bytes that are not UTF-8", place) from error
     nested = np.fromiter(leaves, dtype=object, count=len(leaves)).reshape(array.shape).tolist()
     try:
         return decode(nested, TensorSpec(spec.name, spec.dtype, array.shape))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -34,6 +35,8 @@ EXTRAS = {
 """What to install, by the package that is missing."""
 _REASON_CHARACTERS_MAX = 300
 _SAVED_MODEL = "saved_model.pb"
+_KERAS_SAFE = (3, 12)
+"""Before, its `safe_mode` lets code through: CVE-2025-1550, CVE-2025-9905 and CVE-2025-9906."""
 _SCRIPT_MEMBER = "constants.pkl"
 """In every TorchScript archive, and in none that torch.save wrote."""
 
@@ -165,8 +168,14 @@ def _is_script(path: Path) -> bool:
 
 def _keras(path: Path, trusted: bool) -> object:
     """Lambda layers hold code, which is run where the file is trusted and refused by Keras otherwise."""
+    keras = import_module("keras")
+    if not trusted and _release(keras.__version__) < _KERAS_SAFE:
+        raise ConversionError(
+            f"Reading {path} may run code from the file: Keras {keras.__version__} lets some through.",
+            hint="Where you trust it, say so: --trust. Or update Keras: pip install --upgrade keras",
+        )
     try:
-        return import_module("keras").models.load_model(path, compile=False, safe_mode=not trusted)
+        return keras.models.load_model(path, compile=False, safe_mode=not trusted)
     except ValueError as error:
         if trusted or "safe_mode" not in str(error):
             raise
@@ -174,6 +183,11 @@ def _keras(path: Path, trusted: bool) -> object:
             f"Reading {path} runs code from the file: it has Lambda layers.",
             hint="Where you trust it, say so: --trust",
         ) from error
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Its first two numbers."""
+    return tuple(map(int, re.findall(r"\d+", version)[:2]))
 
 
 def _saved_model(path: Path, _: bool) -> object:

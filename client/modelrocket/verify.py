@@ -38,7 +38,7 @@ from modelrocket.asking import (
     some_answered,
 )
 from modelrocket.boundaries import BISECTIONS, BRACKETS_MAX, excusable, near_boundaries, undecided
-from modelrocket.edges import EdgeRows, edge_rows
+from modelrocket.edges import MISSING, EdgeRows, edge_rows
 from modelrocket.errors import ConversionError
 from modelrocket.inputs import BATCH_SIZES, Feeds, Inputs, Original, row_count, sha256, shapes, spread
 from modelrocket.runtime import Session
@@ -186,8 +186,7 @@ class _Comparison:
         if few_seconds < _TIMED_SECONDS_MAX:
             few_seconds = min(self._timed(feeds)[1] for _ in range(_TIMED_MAX))
             one_seconds = min(self._timed(first)[1] for _ in range(_TIMED_MAX))
-        largest = {name: facts.largest(value) for name, value in expected.items()}
-        self._yardstick = Yardstick(self.tolerance, largest)
+        self._yardstick = Yardstick(self.tolerance, expected)
         more = max(row_count(feeds) - 1, 1)
         row_seconds = max((few_seconds - one_seconds) / more, few_seconds / _ROWS_OF_A_CALL)
         rows = int(SECONDS_MAX / max(row_seconds, 1e-7))
@@ -223,14 +222,17 @@ class _Comparison:
         )
 
     def _of_edge(self, edge: EdgeRows) -> _Found:
-        """Where it is judged, those rows count that the original answers with numbers, if there are any."""
+        """Where it is judged, those rows count that the original answers with numbers, if there are any.
+
+        Of missing values all do: NaN is then what it says of them.
+        """
         part = some_answered(self._original, edge.feeds)
         record = KindAgreement(
             edge.kind, edge.judged, part.rows, part.refused, Outcome.REFUSED, refusal=part.refusal
         )
         if not part.rows:
             return _Found(record, (), ())
-        counted = part.with_numbers() if edge.judged else part
+        counted = part.with_numbers() if edge.judged and edge.kind != MISSING else part
         record = replace(record, judged=edge.judged and counted.rows > 0)
         part = counted if counted.rows else part
         try:
@@ -248,7 +250,7 @@ class _Comparison:
         self, kind: str, part: Answered, got: Mapping[str, Array]
     ) -> tuple[tuple[OutputAgreement, ...], list[Difference]]:
         wrong = self._wrong(part, got)
-        ties = facts.tied(part.expected, part.rows)
+        ties = np.asarray(facts.tied(part.expected, part.rows).any(axis=1))
         excused = self._undecided(kind, part, got, wrong)
         if excused.any():
             ties = ties | excused
@@ -272,7 +274,7 @@ class _Comparison:
         found = {}
         for name, value in part.expected.items():
             elements = facts.wrong(name, value, got[name], self._yardstick)
-            found[name] = elements if facts.is_float(value) else _without(elements, ties)
+            found[name] = elements if facts.is_float(value) else facts.without_ties(elements, ties)
         return found
 
     def _undecided(

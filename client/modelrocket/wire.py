@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from modelrocket.errors import Refusal, api_error
+from modelrocket.errors import InvalidTensor, Refusal, api_error
 from modelrocket.tensors import Array, TensorSpec, numpy_dtype
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -79,7 +79,7 @@ def read_signature(told: Mapping[str, Any]) -> Signature:
 
 
 def write(arrays: Mapping[str, Array], signature: Signature) -> Body:
-    """Arrays of exactly the signature's dtypes, as a request."""
+    """Arrays of exactly the signature's dtypes, as a request. Raises `InvalidTensor` for half a character."""
     tensors, pieces = [], []
     for spec in signature.inputs:
         array = arrays[spec.name]
@@ -94,7 +94,11 @@ def write(arrays: Mapping[str, Array], signature: Signature) -> Body:
             pieces.append(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
             tensor["parameters"] = {"binary_data_size": len(pieces[-1])}
         tensors.append(tensor)
-    header = orjson.dumps({"inputs": tensors, "parameters": {"binary_data_output": True}})
+    try:
+        header = orjson.dumps({"inputs": tensors, "parameters": {"binary_data_output": True}})
+    except orjson.JSONEncodeError as error:
+        texts = ", ".join(spec.name for spec in signature.inputs if spec.dtype == "string")
+        raise InvalidTensor(texts, expected="strings of whole characters", got=str(error)) from error
     return Body(b"".join((header, *pieces)), len(header))
 
 
@@ -106,7 +110,7 @@ def read(content: bytes, json_bytes: int) -> dict[str, Array]:
     try:
         header = orjson.loads(content[: json_bytes or len(content)])
         return dict(_tensors(header["outputs"], memoryview(content)[json_bytes or len(content) :]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         told = f"The answer is not one of Open Inference Protocol v2 ({type(error).__name__}: {error})."
         raise api_error(Refusal(code="invalid_answer", message=told, status=200)) from error
 

@@ -182,7 +182,13 @@ def _first_that_agrees(
         mismatched.append(replace(converted, agreement=replace(agreement, accepted=True)))
     if mismatched and allow_mismatch:
         return mismatched[0]
-    raise _none_agrees(failures, hint=refusals[0].hint if refusals else source.hint)
+    raise _none_agrees(failures, hint=refusals[0].hint if refusals else _hint(failures, source))
+
+
+def _hint(failures: list[ConversionError], source: Source) -> str:
+    """What the failures say of this model, and then what is said of any."""
+    said = dict.fromkeys(failure.hint for failure in failures if failure.hint not in source.hint)
+    return "\n".join((*said, source.hint))
 
 
 def _none_agrees(failures: list[ConversionError], *, hint: str) -> ConversionError:

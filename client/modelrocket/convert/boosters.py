@@ -230,7 +230,7 @@ def _labels(nodes: Nodes, index: str, classes: Array, shape: tuple[int | None, .
     if classes.dtype.kind in "OUS":
         return Answer(nodes.add("Gather", nodes.constant(classes.astype(object)), index), "string", shape)
     whole = classes.dtype.kind != "f" or bool((classes == classes.astype(np.int64)).all())
-    dtype = "int64" if whole else "float32"
+    dtype = "bool" if classes.dtype.kind == "b" else "int64" if whole else "float32"
     return Answer(nodes.add("Gather", nodes.constant(classes.astype(dtype)), index), dtype, shape)
 
 

@@ -51,6 +51,20 @@ def columned_output(model: ModelProto, name: str) -> ModelProto:
     return _reshaped_output(model, name, -1, 1)
 
 
+def cast_output(model: ModelProto, name: str, *, to: int) -> ModelProto:
+    """The same model with one output of this type; as it is where it has it."""
+    cast = ModelProto()
+    cast.CopyFrom(model)
+    output = next(value for value in cast.graph.output if value.name == name)
+    if output.type.tensor_type.elem_type == to:
+        return model
+    before = _fresh(cast.graph, f"{name}_before")
+    _rename(cast.graph, {name: before})
+    cast.graph.node.append(helper.make_node("Cast", [before], [name], to=to))
+    output.name, output.type.tensor_type.elem_type = name, to
+    return cast
+
+
 def _reshaped_output(model: ModelProto, name: str, *sizes: int) -> ModelProto:
     reshaped = ModelProto()
     reshaped.CopyFrom(model)

@@ -25,6 +25,10 @@ _TOKENIZER = (
     "It takes the numbers that its tokenizer gives, not texts: tokenizing stays with whoever calls "
     "(AutoTokenizer in Python, tokenizers in other languages)."
 )
+_ENCODERS = (
+    "Encoders convert: a model for sequence classification, token classification, question answering or "
+    "embeddings. Of an encoder-decoder the encoder alone does: model.get_encoder()"
+)
 _MASK = np.array([1, 1, 1, 0], dtype=np.int64)
 """What is drawn from: most tokens count, some are padding."""
 
@@ -56,14 +60,16 @@ def source(model: Any, declared: Declared) -> Source:
 
 
 def _check_encodes(model: Any) -> None:
-    config = model.config
-    writes = (getattr(config, name, False) for name in ("is_encoder_decoder", "is_decoder"))
-    if model.can_generate() or any(writes):
+    if model.can_generate():
         raise ConversionError(
             f"{type(model).__name__} writes its answer token by token: that takes a loop around the model, "
             "and memory between its steps, which one call of an ONNX model has not.",
-            hint="Encoders convert: a model for sequence classification, token classification, question "
-            "answering or embeddings. Of an encoder-decoder the encoder alone does: model.get_encoder()",
+            hint=_ENCODERS,
+        )
+    if any(getattr(model.config, name, False) for name in ("is_encoder_decoder", "is_decoder")):
+        raise ConversionError(
+            f"{type(model).__name__} has a decoder, and of transformers only encoders convert.",
+            hint=_ENCODERS,
         )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from modelrocket.convert.interface import Attempt, Declared, Source, Target
 from modelrocket.convert.sklearn_answers import answers, check_answers
 from modelrocket.convert.sklearn_inputs import Form, form
+from modelrocket.convert.sklearn_values import computed_before_trees
 from modelrocket.errors import ConversionError
 
 if TYPE_CHECKING:
@@ -35,7 +36,20 @@ def source(model: Any, declared: Declared) -> Source:
         inputs=found.inputs,
         original=lambda feeds: answers(model, found.rows(feeds)),
         hint=_HINT,
-        notes=found.notes,
+        notes=(*found.notes, *_untried(model, declared)),
+    )
+
+
+def _untried(model: Any, declared: Declared) -> tuple[str, ...]:
+    """Trees are exact, and what their splits are compared with is not always."""
+    if declared.sample is not None:
+        return ()
+    steps = computed_before_trees(model, getattr(model, "n_features_in_", 0))
+    if not steps:
+        return ()
+    return (
+        f"Its trees split what {', '.join(steps)} computes, and rounded otherwise a row that lies on a split "
+        "falls on its other side: give sample=X_test[:1000], and it is compared on rows that may.",
     )
 
 

@@ -9,6 +9,8 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from modelrocket.convert import graph
 from modelrocket.convert import sklearn_parts as parts
 from modelrocket.convert.interface import Target
@@ -29,6 +31,7 @@ SHIMS = (
     "sklearn_histograms",
     "sklearn_isolation",
     "sklearn_neighbours",
+    "sklearn_powers",
     "sklearn_quantiles",
     "sklearn_scalers",
     "sklearn_thresholds",
@@ -40,6 +43,7 @@ _TABLES = (
     "skl2onnx.common._registration._converter_pool",
     "skl2onnx.common._registration._shape_calculator_pool",
     "skl2onnx._supported_operators.sklearn_operator_name_map",
+    "skl2onnx._supported_operators.sklearn_classifier_list",
     "skl2onnx._parse.sklearn_parsers_map",
 )
 """Where skl2onnx keeps what is registered."""
@@ -119,6 +123,9 @@ def in_our_form(made: "ModelProto", feeds: Feeds, answers: Mapping[str, Array]) 
             named = graph.flattened_output(named, name)
         elif len(shape) == 1 and len(wanted) == _COLUMN and wanted[1] == 1:
             named = graph.columned_output(named, name)
+    for name in outputs:
+        if answers[name].dtype == np.bool_:  # classes, of which skl2onnx makes 0 and 1
+            named = graph.cast_output(named, name, to=_elem_type("bool"))
     return named
 
 
@@ -203,13 +210,13 @@ def _shims() -> Iterator[None]:
     finally:
         for table, kept in zip(tables, before, strict=True):
             table.clear()
-            table.update(kept)
+            (table.extend if isinstance(table, list) else table.update)(kept)
 
 
-def _found(path: str) -> dict[Any, Any]:
+def _found(path: str) -> Any:
+    """A dict or a list."""
     module, _, name = path.rpartition(".")
-    table: dict[Any, Any] = getattr(import_module(module), name)
-    return table
+    return getattr(import_module(module), name)
 
 
 def _tensor_type(spec: TensorSpec) -> Any:

@@ -18,12 +18,12 @@ _INSTEAD = {
 def parameters_that_convert(model: Any) -> Iterator[None]:
     """While the block lasts; afterwards the model is as it was."""
     changed = []
-    for _, part in parts.named_parts(model):
-        for (kind, parameter), instead in _INSTEAD.items():
-            if type(part).__name__ == kind:
-                changed.append((part, parameter, getattr(part, parameter)))
-                setattr(part, parameter, instead)
     try:
+        for _, part in parts.named_parts(model):
+            for (kind, parameter), instead in _INSTEAD.items():
+                if type(part).__name__ == kind:
+                    changed.append((part, parameter, getattr(part, parameter)))
+                    setattr(part, parameter, instead)
         yield
     finally:
         for part, parameter, value in reversed(changed):

@@ -33,7 +33,7 @@ def seen(model: Any, columns: Columns) -> Iterator[tuple[Any, Columns]]:
             columns = _after(step, columns)
     elif hasattr(model, "transformers_"):
         for _, step, indices in column_steps(model):
-            yield from seen(step, [columns[index] for index in indices])
+            yield from seen(step, _taken(columns, indices))
     elif hasattr(model, "transformer_list"):
         for _, step in _named(model):
             yield from seen(step, columns)
@@ -96,7 +96,7 @@ def _after(step: Any, columns: Columns) -> Columns:
     if hasattr(step, "transformers_"):
         return [column for columns_of in _passed(step, columns) for column in columns_of]
     if hasattr(step, "get_support"):
-        return [column for column, kept in zip(columns, step.get_support(), strict=True) if kept]
+        return _taken(columns, step.get_support(indices=True))
     if fills_gaps(step) or is_identity(step):
         return columns
     return _unknown(step)
@@ -104,7 +104,7 @@ def _after(step: Any, columns: Columns) -> Columns:
 
 def _passed(model: Any, columns: Columns) -> Iterator[Columns]:
     for name, step, _ in model.transformers_:
-        here = [columns[index] for index in model._transformer_to_input_indices[name]]
+        here = _taken(columns, model._transformer_to_input_indices[name])
         if _is(step, "passthrough"):
             yield here
         elif not _is(step, "drop"):
@@ -114,7 +114,13 @@ def _passed(model: Any, columns: Columns) -> Iterator[Columns]:
             yield inner
 
 
+def _taken(columns: Columns, indices: Sequence[int]) -> list[int | None]:
+    """Behind a step of unknown width there are more columns than are known."""
+    return [columns[index] if index < len(columns) else None for index in indices]
+
+
 def _unknown(step: Any) -> Columns:
+    """Nothing where the step does not know its width."""
     try:
         return [None] * len(step.get_feature_names_out())
     except Exception:  # estimators that do not know their width

@@ -7,6 +7,7 @@ number here, or the row falls on the other side of the split.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,15 @@ _SCALERS = {
     ),
 }
 """By what skl2onnx calls them; `Scaler` is the StandardScaler."""
+
+
+_EXACT_SINCE = (1, 9)
+
+
+def is_exact(model: Any) -> bool:
+    """A scaler that rounds here as it does in scikit-learn."""
+    release = tuple(int(part) for part in version("scikit-learn").split(".")[:2])
+    return release >= _EXACT_SINCE and type(model).__name__ in ("StandardScaler", *_SCALERS)
 
 
 def register() -> None:

@@ -20,16 +20,16 @@ _USERS = {
 def missing_values_kept() -> Iterator[None]:
     """While the block lasts, trees are exported with the side that missing values go to."""
     replaced = []
-    for name, functions in _USERS.items():
-        module = import_module(f"skl2onnx.operator_converters.{name}")
-        for function in functions:
-            before = getattr(module, function)
-            replaced.append((module, function, before))
-            setattr(module, function, _completed[function](before))
     try:
+        for name, functions in _USERS.items():
+            module = import_module(f"skl2onnx.operator_converters.{name}")
+            for function in functions:
+                before = getattr(module, function)
+                replaced.append((module, function, before))
+                setattr(module, function, _completed[function](before))
         yield
     finally:
-        for module, function, before in replaced:
+        for module, function, before in reversed(replaced):
             setattr(module, function, before)
 
 

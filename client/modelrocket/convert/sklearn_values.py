@@ -7,6 +7,7 @@ import numpy as np
 
 from modelrocket.convert import boosters
 from modelrocket.convert import sklearn_parts as parts
+from modelrocket.convert.sklearn_scalers import is_exact
 from modelrocket.inputs import MAGNITUDES, Values
 from modelrocket.tensors import Array
 
@@ -170,6 +171,22 @@ def _some(thresholds: Array) -> Array:
     if len(found) <= _THRESHOLDS_MAX:
         return found
     return np.asarray(found[np.linspace(0, len(found) - 1, _THRESHOLDS_MAX).astype(int)])
+
+
+def computed_before_trees(model: Any, features: int) -> tuple[str, ...]:
+    """The kinds of steps whose outcome trees split, where their arithmetic may round otherwise in ONNX."""
+    computing: dict[str, None] = {}
+    for part, seen in parts.seen(model, list(range(features))):
+        if computing and any(column is None for column in seen or (None,)) and any(_splits(part)):
+            return tuple(computing)
+        if not (_lets_through(part) or _keeps_values(part)):
+            computing[type(part).__name__] = None
+    return ()
+
+
+def _keeps_values(part: Any) -> bool:
+    """It makes of equal values equal ones, bit for bit."""
+    return hasattr(part, "bin_edges_") or type(part).__name__ == "SimpleImputer" or is_exact(part)
 
 
 # Tags

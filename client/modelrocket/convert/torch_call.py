@@ -186,13 +186,13 @@ def ready(module: Any) -> Iterator[None]:
     """In eval mode on the CPU; afterwards every part has the mode and the device that it had before."""
     modes = [(part, part.training) for part in module.modules() if hasattr(part, "training")]
     home = device(module)
-    module.eval().to("cpu")
     try:
+        module.eval().to("cpu")
         yield
     finally:
-        module.to(home)
         for part, training in modes:
             part.training = training
+        module.to(home)
 
 
 def device(module: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 import shlex
 import sys
 from collections.abc import Iterator
@@ -128,6 +129,24 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_endpoint_that_nobody_named_is_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code("models") == 2
     assert "MODELROCKET_ENDPOINT" in capsys.readouterr().err
+
+
+class Noisy:
+    """Prints when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return print, ("noise",)
+
+
+def test_with_json_only_json_goes_to_standard_output(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MODELROCKET_ENDPOINT", "http://127.0.0.1:1")
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps(Noisy()))
+    assert exit_code("upload", str(path), "--trust", "--json") == 2
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err.startswith("noise\n")) == ("", True), shown
 
 
 def typing(monkeypatch: pytest.MonkeyPatch, text: str) -> None:

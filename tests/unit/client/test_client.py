@@ -359,6 +359,24 @@ def test_a_token_is_not_made_twice_when_the_answer_is_lost(client: Client, serve
     assert server.requests.count(server.requests[-1]) == 2
 
 
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_token_is_not_made_twice_when_a_proxy_answers(client: Client, server: Server, status: int) -> None:
+    deploy(client)
+    server.troubles.append(lambda _: httpx.Response(status, text="<html>"))
+    with pytest.raises(ApiError, match=str(status)):
+        client.create_token(MODEL_ID)
+    assert server.requests.count(f"POST /v1/models/{MODEL_ID}/tokens") == 2
+
+
+@pytest.mark.parametrize("key", ["mr_secret\n", "mr_secret…", "mr_ secret"])
+def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(server: Server, time: Time, key: str) -> None:
+    client = Client(ENDPOINT, key, transport=server.transport, clock=time.clock)
+    with pytest.raises(ConfigurationError, match="a character that none has") as caught:
+        client.models()
+    assert "secret" not in str(caught.value)
+    assert server.requests == []
+
+
 def test_the_servers_refusal_is_ours(client: Client, server: Server, time: Time) -> None:
     with pytest.raises(InvalidRequest, match="name: 1 to 100"):
         client.upload(doubling(), "no/slash", progress=False)

@@ -74,7 +74,23 @@ def test_an_endpoint_without_a_scheme_is_refused(environ: dict[str, str]) -> Non
         find_endpoint("localhost:5000", environ=environ)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"api_keys": []}', '{"api_keys": null}'])
+@pytest.mark.parametrize("endpoint", ["http://", "https://[::1", "http://host:port", "https://two words"])
+def test_an_endpoint_that_names_no_host_is_refused(endpoint: str, environ: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match="must be an address"):
+        find_endpoint(endpoint, environ=environ)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        '{"api_keys": []}',
+        '{"api_keys": null}',
+        '{"api_keys": {"http://one": 5}}',
+        '{"default_endpoint": 5}',
+    ],
+)
 def test_a_damaged_file_is_named_and_left_alone(environ: dict[str, str], content: str) -> None:
     path = config_path(environ)
     path.parent.mkdir()

@@ -52,6 +52,11 @@ def gpt2(task: str) -> Any:
     return getattr(transformers, f"GPT2{task}")(config)
 
 
+def bart(task: str) -> Any:
+    config = transformers.BartConfig(vocab_size=40, d_model=16, encoder_layers=1, decoder_layers=1)
+    return getattr(transformers, f"Bart{task}")(config)
+
+
 def test_texts_of_any_length_and_padding_get_the_same_answers() -> None:
     model = bert(num_labels=3)
     converted = convert(model)
@@ -155,6 +160,11 @@ def test_a_compiled_model_is_known_for_what_it_is_in_another_process_too(tmp_pat
             lambda: gpt2("LMHeadModel"),
             r"GPT2LMHeadModel writes its answer token by token(?s:.*)classification",
             id="writer",
+        ),
+        pytest.param(
+            lambda: bart("ForSequenceClassification"),
+            r"BartForSequenceClassification has a decoder(?s:.*)get_encoder",
+            id="classifier with a decoder",
         ),
         pytest.param(resnet, r"needs input_shape(?s:.*)None, 3, 224, 224", id="no image size"),
     ],

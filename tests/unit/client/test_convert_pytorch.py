@@ -76,6 +76,20 @@ def test_the_module_is_given_back_as_it_was() -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+class Pinned(torch.nn.Linear):  # type: ignore[misc]
+    """Stays where it is, as a module with quantised weights does."""
+
+    def to(self, *_: Any, **__: Any) -> Any:
+        raise ValueError("it does not move")
+
+
+def test_a_module_that_does_not_move_is_given_back_in_the_mode_that_it_had() -> None:
+    model = Pinned(2, 2).train()
+    with pytest.raises(ConversionError, match="it does not move"):
+        convert(model, np.float32, (None, 2))
+    assert model.training
+
+
 @dataclass
 class Scored:
     score: Any

@@ -22,6 +22,7 @@ from sklearn.ensemble import (
     RandomForestClassifier,
 )
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_selection import SelectKBest
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
@@ -97,7 +98,7 @@ def test_labels_are_identical_on_the_whole_test_set(name: str) -> None:
     [
         (TRAIN_Y, "int64"),
         (WORDS[TRAIN_Y], "string"),
-        (TRAIN_Y > 4, "int64"),
+        (TRAIN_Y > 4, "bool"),
         (TRAIN_Y.astype(float), "int64"),
     ],
 )
@@ -306,6 +307,25 @@ def test_describing_a_model_does_not_import_its_exporter() -> None:
     assert found.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize(
+    ("step", "told"), [(PCA(2), "Its trees split what PCA computes"), (OneHotEncoder(), "")]
+)
+def test_trees_behind_arithmetic_ask_for_a_sample(step: Any, told: str) -> None:
+    rows = TRAIN_X[:50, 20:22]
+    model = make_pipeline(step, DecisionTreeClassifier(max_depth=3)).fit(rows, TRAIN_Y[:50])
+    assert "".join(source(model, Declared(np.float32)).notes).startswith(told)
+    assert bool(source(model, Declared(np.float32)).notes) is bool(told)
+    assert source(model, Declared(np.float32, sample=rows)).notes == ()
+
+
+def test_columns_behind_a_step_of_unknown_width_are_unknown() -> None:
+    model = make_pipeline(FunctionTransformer(np.log1p), SelectKBest(k=8), LogisticRegression(max_iter=20))
+    with pytest.warns(Warning):
+        model.fit(TRAIN_X, TRAIN_Y)
+    converted = convert(model)
+    np.testing.assert_array_equal(run(converted, TEST_X)["modelOutput"], model.predict(TEST_X))
+
+
 # Shims
 
 
@@ -319,6 +339,7 @@ def test_the_exporter_and_the_model_are_left_as_they_were() -> None:
             dict(_registration._converter_pool),
             dict(_supported_operators.sklearn_operator_name_map),
             dict(_parse.sklearn_parsers_map),
+            list(_supported_operators.sklearn_classifier_list),
             random_forest.add_tree_to_attribute_pairs,
         ]
 
@@ -327,6 +348,18 @@ def test_the_exporter_and_the_model_are_left_as_they_were() -> None:
     convert(model)
     assert model.radius == 1.0
     assert state() == before
+
+
+def test_the_exporter_is_left_as_it_was_where_it_is_of_another_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from skl2onnx.operator_converters import decision_tree, random_forest
+
+    before = decision_tree.add_tree_to_attribute_pairs
+    monkeypatch.delattr(random_forest, "add_tree_to_attribute_pairs")
+    with pytest.raises(ConversionError, match="add_tree_to_attribute_pairs"):
+        convert(DecisionTreeClassifier(max_depth=2).fit(TRAIN_X, TRAIN_Y))
+    assert decision_tree.add_tree_to_attribute_pairs is before
 
 
 def test_categories_and_gaps_in_histograms_of_boosted_trees_go_where_they_went() -> None:

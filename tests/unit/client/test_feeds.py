@@ -15,6 +15,7 @@ import torch
 from modelrocket.errors import InvalidTensor
 from modelrocket.feeds import fed
 from modelrocket.tensors import TensorSpec, numpy_dtype
+from modelrocket.wire import Signature, write
 
 WANTED = [[1, 2], [3, 4]]
 TABLE = pd.DataFrame(WANTED, columns=["a", "b"])
@@ -90,6 +91,12 @@ def test_what_is_missing_is_nan_to_a_model_of_floats() -> None:
         np.testing.assert_array_equal(one(value, spec()), [[np.nan, 1]])
 
 
+def test_half_a_character_is_refused_before_anything_is_sent() -> None:
+    texts = spec("string")
+    with pytest.raises(InvalidTensor, match=r'input "x".*whole characters'):
+        write(fed([["\ud800", "a"]], [texts]), Signature((texts,), (texts,)))
+
+
 @pytest.mark.parametrize(
     ("dtype", "value", "got"),
     [
@@ -115,6 +122,7 @@ def test_what_is_missing_is_nan_to_a_model_of_floats() -> None:
         ("string", [[1, 2]], "int64 [1, 2]"),
         ("string", [["a", 1]], "the number 1 at [0, 1]"),
         ("string", [["a", None]], "null at [0, 1]"),
+        ("string", [[b"\xff", b"a"]], "bytes that are not UTF-8"),
     ],
 )
 def test_values_that_do_not_fit_are_refused(dtype: str, value: Any, got: str) -> None:

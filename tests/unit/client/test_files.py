@@ -187,6 +187,18 @@ def test_keras_models_and_saved_model_folders_are_read(tmp_path: Path) -> None:
     np.testing.assert_allclose(array(served.serve(ROWS)), expected, rtol=1e-6)
 
 
+def test_a_keras_that_lets_code_through_reads_only_what_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keras = pytest.importorskip("keras")
+    path = tmp_path / "model.h5"
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(path)
+    monkeypatch.setattr(keras, "__version__", "3.11.3")
+    with pytest.raises(ConversionError, match=r"Keras 3\.11\.3(.|\n)*--trust"):
+        read_model(path)
+    assert isinstance(read_model(path, trusted=True), keras.Model)
+
+
 def test_code_in_a_keras_model_is_run_only_when_it_is_trusted(tmp_path: Path) -> None:
     keras = pytest.importorskip("keras")
     path = tmp_path / "model.keras"

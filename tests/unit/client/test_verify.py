@@ -14,7 +14,7 @@ from skl2onnx.common.data_types import FloatTensorType
 from sklearn.datasets import load_digits
 from sklearn.ensemble import RandomForestClassifier
 
-from modelrocket import verify
+from modelrocket import agreement, verify
 from modelrocket.agreement import Agreement, Outcome
 from modelrocket.errors import ConversionError
 from modelrocket.inputs import Feeds, Inputs, Original, Values
@@ -225,6 +225,51 @@ def forest_answers(forest: Any) -> Original:
         }
 
     return answers
+
+
+# Several columns
+
+
+BESIDE = np.array([[1e6, 0.0], [0.0, 1.0]], np.float32)
+"""A column of amounts beside one of small values."""
+
+
+def linear(weights: Array, offset: Array) -> bytes:
+    return onnx(
+        Node("MatMul", ("x", "weights"), "product"),
+        Node("Add", ("product", "offset"), "y"),
+        gives=TensorProto.FLOAT,
+        weights=weights,
+        offset=offset,
+    )
+
+
+@pytest.mark.parametrize("fault", ["another constant", "another code"])
+def test_a_small_column_beside_a_large_one_is_compared_too(fault: str) -> None:
+    """Against the largest value of all, everything in it would be rounding."""
+    weights = BESIDE if fault == "another constant" else np.diag([1e8, 0]).astype(np.float32)
+    offset = np.array([0, 1], np.float32)
+
+    def original(feeds: Feeds) -> Feeds:
+        return {"y": feeds["x"] @ weights + offset}
+
+    right = compared(linear(weights, offset), original)
+    wrong = compared(linear(weights, 0 * offset), original)
+    assert (refused_for(right), "ordinary" in refused_for(wrong)) == (set(), True)
+
+
+def test_a_tie_of_one_target_excuses_the_labels_of_no_other() -> None:
+    ties = agreement.tied(
+        {"probabilities": np.array([[0.5, 0.5]]), "probabilities1": np.array([[0.1, 0.9]])}, rows=1
+    )
+    wrong = np.ones((1, 2), bool)
+    assert agreement.without_ties(wrong, ties).tolist() == [[False, True]]
+
+
+def test_labels_that_do_not_exclude_each_other_are_no_ties_where_several_are_certain() -> None:
+    ties = agreement.tied({"probabilities": np.array([[1.0, 1.0, 0.0]])}, rows=1)
+    assert agreement.without_ties(np.ones((1, 3), bool), ties).all()
+    assert not agreement.without_ties(np.ones(1, bool), ties).any()
 
 
 # Missing and other special values

@@ -17,7 +17,11 @@ from host_container.generated import EXAMPLE_KEY, SEED, example, first_run, rand
 from host_container.session import Session, load
 
 WORDS: Final = ["small", "large"]
-GOOD: Final = {"size": [["small"], ["large"]], "count": [[3], [2]], "x": [[0.5, None], [1, 2]]}
+GOOD: Final[dict[str, Any]] = {
+    "size": [["small"], ["large"]],
+    "count": [[3], [2]],
+    "x": [[0.5, None], [1, 2]],
+}
 
 
 def choosy(told: Any = None) -> ModelProto:
@@ -79,6 +83,34 @@ def test_it_is_examined_and_certified_with_it(tmp_path: Path) -> None:
     assert certificate.batchable
 
 
+def beside_the_mean(told: Any) -> ModelProto:
+    """`x: int64 [n, 2]` less the mean of all rows that share the run."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["floats"], ["mean"], axes=[0], keepdims=1),
+        helper.make_node("Sub", ["floats", "mean"], ["y"]),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.INT64, ["n", 2])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2])
+    opsets = [helper.make_opsetid("", 17)]
+    made = helper.make_model(helper.make_graph(nodes, "g", [x], [y]), opset_imports=opsets, ir_version=8)
+    helper.set_model_props(made, {EXAMPLE_KEY: json.dumps({"inputs": {"x": told}})})
+    return made
+
+
+@pytest.mark.parametrize("told", [[[3, 4]], [[3, 4], [3, 4]], [[3, 4], [3, 5]]])
+def test_rows_of_one_example_that_are_alike_prove_nothing(told: Any, tmp_path: Path) -> None:
+    session = session_of(tmp_path, beside_the_mean(told))
+    certificate = certify(session, free=first_run(session).free, rows_max=8)
+    assert not certificate.batchable and certificate.counterexample
+
+
+def test_an_example_of_one_row_is_no_proof_where_nothing_else_is_taken(tmp_path: Path) -> None:
+    one_row = {name: rows[:1] for name, rows in GOOD.items()}
+    session = session_of(tmp_path, choosy(json.dumps({"inputs": one_row})))
+    assert not certify(session, free=first_run(session).free, rows_max=8).batchable
+
+
 def test_it_gives_free_dimensions_their_size(tmp_path: Path) -> None:
     words = helper.make_tensor_value_info("words", TensorProto.STRING, ["n", "words"])
     out = helper.make_tensor_value_info("out", TensorProto.STRING, ["n", "words"])
@@ -100,6 +132,7 @@ def test_it_gives_free_dimensions_their_size(tmp_path: Path) -> None:
         json.dumps({"inputs": GOOD | {"count": [["3"], ["2"]]}}),
         json.dumps({"inputs": GOOD | {"x": [[1.0], [2.0]]}}),
         json.dumps({"inputs": {name: [] for name in GOOD}}),
+        json.dumps({"inputs": GOOD | {"size": [[], []]}}),
         json.dumps({"inputs": {"size": GOOD["size"]}}),
     ],
 )

@@ -1,0 +1,50 @@
+"""What an owner is told where no exporter converts a model: what it was, in a line, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from modelrocket.convert import _first_that_agrees
+from modelrocket.convert.apart import here
+from modelrocket.convert.interface import Attempt, Source
+from modelrocket.errors import ConversionError
+from modelrocket.inputs import Inputs
+from modelrocket.tensors import TensorSpec
+
+GENERAL = "Export it yourself."
+
+
+def failing(error: Exception) -> Callable[[], Any]:
+    def export() -> Any:
+        raise error
+
+    return export
+
+
+def told(*errors: Exception) -> ConversionError:
+    """By the converter, where its exporters fail like this."""
+    source = Source(
+        framework="Frame 1.0",
+        attempts=tuple(Attempt(f"exporter {at}", failing(one)) for at, one in enumerate(errors)),
+        inputs=Inputs((TensorSpec("x", "float32", (None, 2)),)),
+        original=lambda feeds: {"y": np.zeros(len(feeds["x"]))},
+        hint=GENERAL,
+    )
+    with pytest.raises(ConversionError) as refused:
+        _first_that_agrees(source, here(source), lambda _: None, allow_mismatch=False)
+    return refused.value
+
+
+def test_colours_and_lines_of_an_exporters_message_are_left_out() -> None:
+    found = told(ValueError("Exception in call().\n\n\x1b[1mWrong shape\x1b[0m\n  • given: 3"))
+    assert found.message.endswith("(Frame 1.0): ValueError: Exception in call(). Wrong shape • given: 3")
+
+
+def test_where_all_fail_the_hints_that_are_of_this_model_come_first() -> None:
+    found = told(ConversionError("One.", hint="Leave out the sort."), ValueError("two"))
+    assert found.hint == f"Leave out the sort.\n{GENERAL}"
+    assert told(ValueError("one"), ValueError("two")).hint == GENERAL
