@@ -96,7 +96,8 @@ def undecided(
     """Of the rows `which`: moved by rounding, the original says now the one, now the other of what both say.
 
     A value with a meaning of its own, as a zero that stands for a missing one, is no boundary: the original
-    says that of nothing beside it. `same` compares answers by row. Only floats move.
+    says that of nothing beside it, and where it refuses the rows it says nothing. `same` compares answers by
+    row. Only floats move.
     """
     heard = np.zeros((len(says), len(which)), bool)
     steps = {name: _step(rows, which) for name, rows in feeds.items() if rows.dtype.kind == "f"}
@@ -106,7 +107,10 @@ def undecided(
     random = np.random.default_rng(seed=0)
     for _ in range(MOVES):
         moved = {name: _moved(there[name], step, random) for name, step in steps.items()}
-        answers = original(there | moved)
+        try:
+            answers = original(there | moved)
+        except Exception:  # the user's model may raise anything; what it does not take excuses nothing
+            continue
         heard |= np.stack([same(answers, one) for one in says])
         if heard.all():
             break

@@ -1,6 +1,7 @@
 """A model that was saved to a file or folder -> the model in memory; its framework is imported only then.
 
-Some formats are read by unpickling, which runs whatever code is in the file: `runs_code` says which.
+Some formats are read by unpickling, or hold functions that run when they are read, which may write files:
+`runs_code` says which.
 """
 
 from __future__ import annotations
@@ -222,8 +223,8 @@ def _catboost(path: Path, _: bool) -> object:
     return catboost.CatBoostClassifier().load_model(str(path)) if len(regressor.classes_) else regressor
 
 
-_SAVED_MODEL_FOLDER = Format("a TensorFlow SavedModel", _saved_model)
-_TORCH_SCRIPT = Format("a TorchScript file", _torch_script)
+_SAVED_MODEL_FOLDER = Format("a TensorFlow SavedModel", _saved_model, runs_code=True)
+_TORCH_SCRIPT = Format("a TorchScript file", _torch_script, runs_code=True)
 _TORCH_PICKLE = Format("a PyTorch module", _torch_pickle, runs_code=True)
 _PICKLE = Format("a pickled model", _pickled, runs_code=True)
 _KERAS = Format("a saved Keras model", _keras)

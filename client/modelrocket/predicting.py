@@ -1,8 +1,8 @@
 """One prediction: what the caller has → by the model's signature → requests → arrays.
 
 The signature is asked for once and remembered. Where inputs do not fit it, it is asked for again, since the
-model may have another active version by now. Rows that do not fit into one request go in several, where the
-model's certificate says that this changes no answer; all of them are answered by the same version.
+model may have another active version by now. Rows that do not fit into one request go in several, all
+answered by the same version, where its certificate says that this changes no answer.
 """
 
 from __future__ import annotations
@@ -61,8 +61,7 @@ class Predictor:
         return (yield from self._predicted(asking, inputs, signature))
 
     def _asked_signature(self, asking: _Asking) -> Flow[Signature]:
-        told = yield from asking.json("GET", asking.path)
-        signature = self._signatures[asking.model_id] = wire.read_signature(told)
+        signature = self._signatures[asking.model_id] = yield from asking.signature()
         return signature
 
     def _predicted(self, asking: _Asking, inputs: Any, signature: Signature) -> Flow[Answer]:
@@ -100,12 +99,15 @@ class _Asking:
         call = Call(method, path, bearer=self._bearer)
         return (yield from self._api.asking_json(call, self._budget))
 
+    def signature(self, version: str = "") -> Flow[Signature]:
+        """The active version's, or that of the one named."""
+        return wire.read_signature((yield from self.json("GET", self._path_of(version))))
+
     def infer(self, body: Body, *, version: str = "") -> Flow[tuple[dict[str, Array], str]]:
         """The outputs, and the version that gave them; `version` asks for one."""
-        named = f"/versions/{version}" if version else ""
         call = Call(
             "POST",
-            f"{self.path}{named}/infer",
+            f"{self._path_of(version)}/infer",
             content=body.content,
             headers=body.headers,
             bearer=self._bearer,
@@ -114,13 +116,23 @@ class _Asking:
         json_bytes = int(response.headers.get(wire.HEADER_LENGTH, 0))
         return wire.read(response.content, json_bytes), response.headers.get("x-model-version", "")
 
+    def _path_of(self, version: str) -> str:
+        return f"{self.path}/versions/{version}" if version else self.path
+
 
 def _in_pieces(asking: _Asking, bodies: list[Body]) -> Flow[dict[str, Array]]:
-    """Where the version that answered the first stops answering, all begins anew with another."""
+    """Where the version that answered the first stops answering, all begins anew with another.
+
+    It may be another than the one that was described: a candidate, or one that became active since. Raises
+    `PayloadTooLarge` where that one's rows are not proved independent.
+    """
     for _ in range(_ATTEMPTS_MAX):
         first, version = yield from asking.infer(bodies[0])
         answers = [first]
         try:
+            if not (yield from asking.signature(version)).rows_independent:
+                told = f"The rows are too many for one request to version {version}."
+                raise api_error(Refusal(code="payload_too_large", message=told + _ADVICE[False], status=413))
             for body in bodies[1:]:
                 answers.append((yield from asking.infer(body, version=version))[0])
         except NotFound:

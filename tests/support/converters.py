@@ -93,6 +93,16 @@ def _product(folder: TemporaryDirectory[str] | None) -> ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
 
 
+class _OfAFile:
+    def __reduce__(self) -> Any:
+        raise OSError("No such file: '/home/owner/models/words.txt'")
+
+
+def of_a_file() -> Any:
+    """What is pickled with a file that is gone."""
+    return _OfAFile()
+
+
 def lock() -> Any:
     """What no pickle takes."""
     return threading.Lock()

@@ -151,8 +151,8 @@ COMMANDS = (
         "answers. The same name again is a new version at the same address.\n\n"
         "Read are: .onnx; .joblib, .pkl, .pickle (scikit-learn, boosters, modules); .pt2 (torch.export.save) "
         "and .pt (torch.jit.save); .keras and .h5; XGBoost's .json and .ubj, LightGBM's .txt, CatBoost's "
-        ".cbm; a TensorFlow SavedModel's folder. Pickles, and what PyTorch keeps as such, run code when they "
-        "are read: you are asked whether you trust the file.",
+        ".cbm; a TensorFlow SavedModel's folder. Pickles, PyTorch's files and SavedModels can run code when "
+        "they are read: you are asked whether you trust the file.",
         (
             "modelrocket upload resnet.onnx",
             "modelrocket upload digits.joblib --name digits --sample rows.csv --trust",

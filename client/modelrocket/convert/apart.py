@@ -41,6 +41,8 @@ _FREE_MEMORY_SHARE: Final = 0.9
 _LOG_CHARACTERS_MAX: Final = 500
 _JOB, _READY, _OUTCOME, _TWO_FILES, _LOG = "job", "ready", "outcome", "two_files", "log"
 _FRAME = re.compile(r'File "(?P<path>[^"]+)", line (?P<line>\d+) in (?P<function>\S+)')
+_FOLDERS = re.compile(r"(?:[A-Za-z]:)?[/\\](?:[^\s'\"/\\:]+[/\\])+")
+"""Of this machine; the note that a reason is part of leaves it with the receipt."""
 
 Export = Callable[[int], Exported]
 """By the attempt's number. Raises `ConversionError`."""
@@ -103,7 +105,7 @@ def here(source: Source) -> Export:
 
 
 def _told(error: Exception) -> str:
-    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    reason = _FOLDERS.sub("", str(error).strip().partition("\n")[0]) or type(error).__name__
     return (
         "It was converted without limits of time and memory: "
         f"it cannot be copied into another process ({reason})."

@@ -208,8 +208,12 @@ def _takes_missing(model: Any) -> bool:
 
 def _positive_only(model: Any) -> bool:
     functions = (getattr(getattr(part, "func", None), "__name__", "") for part in parts.front(model))
-    tagged = any(_tag(part, "positive_only") for part in parts.front(model))
+    tagged = any(_tag(part, "positive_only") or _is_box_cox(part) for part in parts.front(model))
     return tagged or any(name in _OF_POSITIVES for name in functions)
+
+
+def _is_box_cox(part: Any) -> bool:
+    return getattr(part, "method", "") == "box-cox"
 
 
 def _tag(model: Any, name: str) -> bool:

@@ -74,6 +74,7 @@ def test_a_class_of_the_script_that_is_running_goes_along(tmp_path: Path) -> Non
     [
         pytest.param(converters.lock(), "pickle", id="pickle"),
         pytest.param(Elsewhere(), "only_here", id="import"),
+        pytest.param(converters.of_a_file(), "No such file: 'words.txt'", id="file"),
     ],
 )
 def test_what_cannot_be_copied_is_converted_here_and_says_so(held: Any, reason: str) -> None:

@@ -76,7 +76,7 @@ def test_the_module_is_given_back_as_it_was() -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-class Pinned(torch.nn.Linear):  # type: ignore[misc]
+class Pinned(nn.Linear):  # type: ignore[misc, name-defined]
     """Stays where it is, as a module with quantised weights does."""
 
     def to(self, *_: Any, **__: Any) -> Any:

@@ -36,6 +36,7 @@ from sklearn.preprocessing import (
     KBinsDiscretizer,
     OneHotEncoder,
     OrdinalEncoder,
+    PowerTransformer,
     StandardScaler,
 )
 from sklearn.svm import SVC, LinearSVC
@@ -186,6 +187,22 @@ def test_what_float32_is_too_coarse_for_is_computed_in_float64() -> None:
     assert converted.producer["exporter"].endswith("in float64")
     answers = run(converted, suited.rows)
     np.testing.assert_allclose(answers["probabilities"], model.predict_proba(suited.rows), atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["yeo-johnson", "box-cox"])
+def test_powers_of_what_is_missing_are_missing(method: str) -> None:
+    rows = np.abs(TRAIN_X[:, 2:6]) + 0.5
+    model = PowerTransformer(method=method).fit(rows)
+    model.lambdas_[:2] = 0, 2
+    asked = rows if method == "box-cox" else rows - 4
+    asked[:3] = np.nan
+    converted = convert(model)
+    np.testing.assert_allclose(
+        run(converted, asked)["modelOutput"], model.transform(asked), rtol=1e-4, atol=1e-5
+    )
+    assert converted.agreement is not None
+    outcomes = {one.kind: (one.judged, one.outcome.value) for one in converted.agreement.kinds}
+    assert outcomes["NaN"] == (True, "agrees")
 
 
 def test_rows_at_the_edges_of_bins_fall_on_the_same_side() -> None:

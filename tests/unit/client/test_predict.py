@@ -191,7 +191,23 @@ def test_rows_too_many_for_one_request_go_in_several(server: Server, client: Cli
     rows = np.arange(800_000, dtype=np.float32).reshape(-1, 2)
     np.testing.assert_array_equal(ask(deployment, rows), rows * 2)
     pinned = INFER.replace("/infer", "/versions/1/infer")
-    assert lines(server) == [DESCRIBE, INFER, pinned, pinned]
+    assert lines(server) == [
+        DESCRIBE,
+        INFER,
+        pinned.replace("POST", "GET").removesuffix("/infer"),
+        *[pinned] * 2,
+    ]
+
+
+def test_the_version_that_answers_must_be_the_one_that_is_proved(
+    server: Server, client: Client, ask: Predict
+) -> None:
+    deployment = deploy(client)
+    server.body_bytes_max = 1_200_000
+    ask(deployment, ROWS)  # the signature is remembered
+    server.rows_independent = False
+    with pytest.raises(PayloadTooLarge, match=r"version 1\..*is not proved"):
+        ask(deployment, np.ones((200_000, 2), np.float32))
 
 
 def test_rows_are_not_taken_apart_where_that_might_change_the_answer(

@@ -168,6 +168,18 @@ def test_a_row_that_is_farther_off_than_rounding_is_a_flip() -> None:
     assert told.inputs == "x = [0.50001, 0.50001]"
 
 
+def test_a_flip_whose_neighbours_the_original_refuses_is_no_tie() -> None:
+    sample = np.full((100, 2), 3, np.float32)
+    sample[50, 0] = 0.25
+
+    def original(feeds: Feeds) -> Feeds:
+        if not np.isin(feeds["x"], (3, 0.25)).all():
+            raise ValueError("numbers of the training set alone")
+        return is_above(0)(feeds)
+
+    assert refused_for(compared(above(SPLIT), original, sample=sample)) == {"sample"}
+
+
 def test_many_rows_on_the_boundary_are_no_ties() -> None:
     """Whole numbers, and a threshold that is one of them."""
     sample = np.tile(np.arange(5, dtype=np.float32).reshape(-1, 1), (20, 2))
@@ -285,6 +297,17 @@ def test_missing_values_are_judged_where_they_mean_something() -> None:
     recorded = compared(above(SPLIT), nan_is_above)
     assert (refused_for(judged), refused_for(recorded)) == ({"NaN"}, set())
     assert outcomes(recorded)["NaN"] is Outcome.DIFFERS
+
+
+def test_a_number_in_place_of_what_stays_missing_is_found() -> None:
+    without_nan = onnx(
+        Node("IsNaN", ("x",), "missing"),
+        Node("Where", ("missing", "zero", "x"), "y"),
+        gives=TensorProto.FLOAT,
+        zero=np.zeros((), np.float32),
+    )
+    found = compared(without_nan, lambda feeds: {"y": feeds["x"]}, missing=True)
+    assert refused_for(found) == {"NaN"}
 
 
 def test_missing_values_that_are_read_alike_pass() -> None:
