@@ -26,7 +26,8 @@ _SMALL_SHARE = 1e-3
 _SMALL_COLUMN = 0.03
 """A column of a table is measured by its own largest value, or by this share of the largest of all."""
 _ANOTHER_CODE = 0.1
-"""In a column of whole numbers, as encoders make them, a difference of this is no rounding."""
+_CODES_MAX = 1e5
+"""In a column of whole numbers up to the second, as encoders make them, the first is no rounding."""
 _CLASSES_MIN = 2
 _TABLE = 2
 _VALUES_SHOWN = 6
@@ -170,13 +171,14 @@ def incomparable(expected: Array, got: Array | None) -> str:
 
 def wrong(name: str, expected: Array, got: Array, yardstick: Yardstick) -> Array:
     """Element by element: another label, or a float beyond tolerance."""
-    if not is_float(expected):
+    if not is_float(expected) or not is_float(got):  # a classifier's numbers are labels
         return np.asarray(expected != got, dtype=bool)
     relative, absolute = _tolerance_of(expected, yardstick.tolerance)
     atol = absolute * np.maximum(yardstick.scale_of(name, expected), 1e-3)
-    if expected.ndim == _TABLE:
-        atol = np.where(_whole(expected), np.minimum(atol, _ANOTHER_CODE), atol)
     close = np.isclose(_wide(got), _wide(expected), rtol=relative, atol=atol, equal_nan=True)
+    if expected.ndim == _TABLE:
+        same_code = np.isclose(_wide(got), _wide(expected), rtol=0, atol=_ANOTHER_CODE, equal_nan=True)
+        close &= same_code | ~_codes(expected)
     return np.asarray(~close, dtype=bool)
 
 
@@ -300,10 +302,11 @@ def _largest_by_column(table: Array) -> Array:
     return np.asarray(np.abs(np.where(np.isfinite(values), values, 0)).max(axis=0, initial=0.0))
 
 
-def _whole(table: Array) -> Array:
+def _codes(table: Array) -> Array:
     """By column: it has no fractions, as an encoder's columns have none."""
     values = _wide(table)
-    return np.asarray((values == np.round(values)).all(axis=0))
+    whole = (values == np.round(values)) | np.isnan(values)
+    return np.asarray(whole.all(axis=0) & (_largest_by_column(table) <= _CODES_MAX))
 
 
 def is_float(array: Array) -> bool:

@@ -1,5 +1,6 @@
 """Asking the original: it may raise anything, and what it refuses is its own affair or its owner's."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,7 @@ from modelrocket.tensors import Array
 
 _CALLS_TO_FIND_ROWS_MAX = 64
 _ERROR_SHOWN = 300
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def answers(original: Original, feeds: Feeds) -> Mapping[str, Array]:
         raise
     except Exception as error:  # the user's model may raise anything
         raise ConversionError(
-            f"The model itself fails on {_told(feeds)}: {type(error).__name__}: {error}",
+            f"The model itself fails on {_told(feeds)}: {in_a_line(error)}",
             hint=(
                 "Check input_type and input_shape: the shape is that of a batch, e.g. (None, 64). "
                 "If it takes some values only, give rows as callers send them: sample=X_test[:100]."
@@ -105,6 +107,11 @@ def some_answered(original: Original, feeds: Feeds) -> Answered:
     kept = taken(feeds, which)
     expected = answers(original, kept) if len(which) else {}
     return Answered(kept, expected, rows - len(which), refusal)
+
+
+def in_a_line(error: BaseException) -> str:
+    """Its kind and what it says, without the colours that some frameworks paint their messages in."""
+    return " ".join(_COLOURS.sub("", f"{type(error).__name__}: {error}").split())
 
 
 def first_line(text: str) -> str:

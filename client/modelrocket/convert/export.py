@@ -1,15 +1,14 @@
 """One attempt, exported and checked: the files that will be uploaded, before anything is compared."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelrocket.asking import in_a_line
 from modelrocket.convert.interface import Attempt, Source
 from modelrocket.errors import ConversionError
 from modelrocket.payload import Payload
 
 _MESSAGE_MAX = 500
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,5 @@ def exported(source: Source, attempt: Attempt) -> Exported:
 
 def _told(error: Exception) -> str:
     """The root of the trouble in a line: some exporters paint it, or put whole weight matrices into it."""
-    cause = error.__cause__ or error
-    text = " ".join(_COLOURS.sub("", f"{type(cause).__name__}: {cause}").split())
+    text = in_a_line(error.__cause__ or error)
     return text if len(text) <= _MESSAGE_MAX else f"{text[:_MESSAGE_MAX]} …"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from modelrocket.asking import ask_itself
 from modelrocket.convert import _first_that_agrees
 from modelrocket.convert.apart import here
 from modelrocket.convert.interface import Attempt, Source
@@ -48,3 +49,11 @@ def test_where_all_fail_the_hints_that_are_of_this_model_come_first() -> None:
     found = told(ConversionError("One.", hint="Leave out the sort."), ValueError("two"))
     assert found.hint == f"Leave out the sort.\n{GENERAL}"
     assert told(ValueError("one"), ValueError("two")).hint == GENERAL
+
+
+def test_what_the_model_itself_says_is_told_in_a_line() -> None:
+    def original(feeds: Any) -> Any:
+        raise ValueError("Exception in call().\n\n\x1b[1mWrong shape\x1b[0m")
+
+    with pytest.raises(ConversionError, match=r"\[7, 2\]: ValueError: Exception in call\(\)\. Wrong shape\n"):
+        ask_itself(Inputs((TensorSpec("x", "float32", (None, 2)),)), original)

@@ -38,7 +38,7 @@ def test_a_comparison_is_told_output_by_output(converted: Converted) -> None:
     assert (told["compared"], told["model_sha256"], told["seed"]) == (True, SHA256, 2)
     assert told["tolerance"] == {"relative": 1e-3, "absolute": 1e-5}
     labels, probabilities = told["outputs"]
-    assert (labels["name"], labels["dtype"], labels["label_flips"]) == ("modelOutput", "int64", 0)
+    assert (labels["name"], labels["dtype"], labels["label_flips"]) == ("modelOutput", "bool", 0)
     judged = sum(kind["rows"] for kind in told["kinds"] if kind["judged"])
     assert told["rows"] > labels["rows"] == probabilities["rows"] == judged > 512
     assert 0 < probabilities["abs_error_max"] < 1e-5

@@ -270,6 +270,23 @@ def test_a_small_column_beside_a_large_one_is_compared_too(fault: str) -> None:
     assert (refused_for(right), "ordinary" in refused_for(wrong)) == (set(), True)
 
 
+def test_the_code_beside_is_another_one_however_many_there_are() -> None:
+    expected = np.array([[5000.0, 0.5], [7.0, 0.25], [np.nan, 0.5]])
+    yardstick = agreement.Yardstick(agreement.TOLERANCES["float32"], {})
+    found = agreement.wrong("y", expected, expected + np.array([1.0, 1e-6]), yardstick)
+    assert found.tolist() == [[True, False], [True, False], [False, False]]
+
+
+def test_labels_that_are_floats_are_labels_all_the_same() -> None:
+    yardstick = agreement.Yardstick(agreement.TOLERANCES["float32"], {})
+    assert agreement.wrong(
+        "y", np.array([70001.0, 70002.0]), np.array([70001, 70003]), yardstick
+    ).tolist() == [
+        False,
+        True,
+    ]
+
+
 def test_a_tie_of_one_target_excuses_the_labels_of_no_other() -> None:
     ties = agreement.tied(
         {"probabilities": np.array([[0.5, 0.5]]), "probabilities1": np.array([[0.1, 0.9]])}, rows=1
