@@ -105,7 +105,11 @@ class CommandLine:
 
     @contextmanager
     def following(self, *arguments: str) -> Iterator[Iterator[Any]]:
-        """What a command that goes on says, each line read as JSON; ended as Ctrl-C does it."""
+        """What a command that goes on says, each line read as JSON; ended as Ctrl-C does it.
+
+        What is started in the background ignores Ctrl-C, and so would what it starts.
+        """
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         process = subprocess.Popen(
             [sys.executable, "-m", "modelrocket", *arguments, "--follow", "--json"],
             env=self.environment,
@@ -114,6 +118,7 @@ class CommandLine:
             stderr=subprocess.PIPE,
             text=True,
         )
+        signal.signal(signal.SIGINT, before)
         try:
             assert process.stdout is not None
             yield map(json.loads, process.stdout)
