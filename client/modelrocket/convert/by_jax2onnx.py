@@ -2,15 +2,13 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
-from io import StringIO
-from logging import CRITICAL, getLogger
 from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
 from modelrocket.convert import graph, rewrites
+from modelrocket.convert.exporters import installed, quiet
 from modelrocket.convert.interface import Target
 from modelrocket.errors import ConversionError
 from modelrocket.tensors import TensorSpec, numpy_dtype
@@ -27,11 +25,7 @@ Function = Callable[..., Mapping[str, Any]]
 
 def exporter(extra: str) -> str:
     """Its name and version. Raises `ConversionError` where it is not installed."""
-    try:
-        return f"jax2onnx {version('jax2onnx')}"
-    except PackageNotFoundError as error:
-        hint = f'Install it: pip install "modelrocket[{extra}]"'
-        raise ConversionError("Converting JAX functions needs jax2onnx.", hint=hint) from error
+    return installed("jax2onnx", models="JAX functions", extra=extra)
 
 
 def exported(function: Function, specs: Sequence[TensorSpec], target: Target) -> "ModelProto":
@@ -47,7 +41,7 @@ def exported(function: Function, specs: Sequence[TensorSpec], target: Target) ->
         return tuple(answers.values())
 
     given = [f"given_{number}" for number in range(len(specs))]
-    with _quiet():
+    with quiet("jax2onnx", "onnx_ir"):
         made = jax2onnx.to_onnx(
             traced,
             inputs=[jax.ShapeDtypeStruct(_symbolic(spec), canonical(spec)) for spec in specs],
@@ -108,17 +102,3 @@ def _taking_any(pool: Callable[..., Any]) -> Callable[..., Any]:
         return pool(inputs, **dict(zip(_POOLING_ARGUMENTS, args, strict=False)), **kwargs)
 
     return taking_any
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    loggers = [getLogger(name) for name in ("jax2onnx", "onnx_ir")]
-    levels = [(logger, logger.level) for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(CRITICAL)
-    try:
-        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            yield
-    finally:
-        for logger, level in levels:
-            logger.setLevel(level)

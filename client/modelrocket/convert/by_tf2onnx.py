@@ -4,14 +4,12 @@ The function is traced with a free batch dimension and frozen by TensorFlow; tf2
 does not know as they are, and they are refused here by name.
 """
 
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
 from modelrocket.convert import graph, rewrites
+from modelrocket.convert.exporters import installed, quiet
 from modelrocket.convert.interface import Target
 from modelrocket.errors import ConversionError
 from modelrocket.tensors import TensorSpec
@@ -28,11 +26,7 @@ Function = Callable[..., Mapping[str, Any]]
 
 def exporter(extra: str) -> str:
     """Its name and version. Raises `ConversionError` where it is not installed."""
-    try:
-        return f"tf2onnx {version('tf2onnx')}"
-    except PackageNotFoundError as error:
-        hint = f'Install it: pip install "modelrocket[{extra}]"'
-        raise ConversionError("Converting TensorFlow models needs tf2onnx.", hint=hint) from error
+    return installed("tf2onnx", models="TensorFlow models", extra=extra)
 
 
 def exported(function: Function, specs: Sequence[TensorSpec], target: Target) -> "ModelProto":
@@ -50,7 +44,7 @@ def exported(function: Function, specs: Sequence[TensorSpec], target: Target) ->
     given = [tensor.name for tensor in concrete.inputs[: len(specs)]]
     returned = [tensor.name for tensor in concrete.outputs]
     opset = min(target.opset, OPSET_MAX)
-    with _quiet():
+    with quiet("tf2onnx", "tensorflow"):
         frozen = import_module("tf2onnx.tf_loader").from_function(concrete, given, returned)
         _refuse_tables(frozen)
         made, _ = tf2onnx.convert.from_graph_def(
@@ -111,16 +105,3 @@ def _refuse_unknown(model: "ModelProto") -> None:
             f"tf2onnx does not know these operations: {', '.join(unknown)}.",
             hint="Replace the layer that they are in.",
         )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in ("tf2onnx", "tensorflow")]
-    levels = [(logger, logger.level) for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for logger, level in levels:
-            logger.setLevel(level)

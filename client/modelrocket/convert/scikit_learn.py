@@ -6,9 +6,10 @@ have a `register()` convert what skl2onnx itself does not, or not rightly.
 
 from functools import partial
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from modelrocket.convert.exporters import installed
 from modelrocket.convert.interface import Attempt, Declared, Source, Target
 from modelrocket.convert.sklearn_answers import answers, check_answers
 from modelrocket.convert.sklearn_inputs import Form, form
@@ -64,20 +65,12 @@ def _check_is_fitted(model: Any) -> None:
 
 def _attempts(model: Any, found: Form, target: Target) -> tuple[Attempt, ...]:
     """As it is; then, where float32 is too coarse, computing in float64 as most estimators do themselves."""
-    exporter = _exporter()
+    exporter = installed("skl2onnx", models="scikit-learn models", extra="sklearn")
     plain = Attempt(exporter, partial(_export, model, found, target))
     if all(spec.dtype in ("float64", "string") for spec in found.inputs.specs):
         return (plain,)
     wide = partial(_export, model, found, target, computed_as="float64")
     return (plain, Attempt(f"{exporter} in float64", wide))
-
-
-def _exporter() -> str:
-    try:
-        return f"skl2onnx {version('skl2onnx')}"
-    except PackageNotFoundError as error:
-        hint = 'Install it: pip install "modelrocket[sklearn]"'
-        raise ConversionError("Converting scikit-learn models needs skl2onnx.", hint=hint) from error
 
 
 def _export(model: Any, found: Form, target: Target, *, computed_as: str | None = None) -> "ModelProto":

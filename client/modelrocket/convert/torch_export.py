@@ -6,10 +6,8 @@ compiled is given as it is.
 """
 
 import io
-import logging
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelrocket.convert import graph, two_files
+from modelrocket.convert.exporters import quiet
 from modelrocket.convert.interface import Attempt, Target
 from modelrocket.convert.torch_call import Call, ready, tensor, tensors, torch
 from modelrocket.convert.torch_errors import HINT, refusal
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 DYNAMO, TORCHSCRIPT = "torch.onnx (dynamo)", "torch.onnx (TorchScript)"
+LOGGERS = ("torch.onnx", "torch.fx", "torch.export")
 _EXAMPLE_ROWS = 3
 _OTHER_ROWS, _OTHER_SIZES = 5, (64, 16, 29)
 """Of a second example, the first that the module takes: it shows what sizes outputs take from inputs."""
@@ -167,7 +167,7 @@ class Job:
         module, names = self.call.module, self.call.names
         around = module if isinstance(module, torch().jit.ScriptModule) else _around(self.call)
         try:
-            with ready(module), quiet():
+            with ready(module), quiet(*LOGGERS):
                 yield around.eval()
         except ConversionError:
             raise
@@ -253,19 +253,3 @@ def _check_free(spec: TensorSpec, value: Any) -> None:
                 hint="Sizes taken from the input must stay symbolic: x.shape[1], not int(x.shape[1]). "
                 "Or declare the size that it has in truth.",
             )
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Exporters warn and print at length about their own insides; what fails is raised all the same."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.fx", "torch.export")]
-    levels = [(logger, logger.level) for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in levels:
-            logger.setLevel(level)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from modelrocket.convert.exporters import quiet
 from modelrocket.convert.interface import INPUT, Attempt, Declared, Source, Target, dtype_name
 from modelrocket.convert.torch_call import array, named, tensor, torch
 from modelrocket.convert.torch_errors import HINT, refusal
-from modelrocket.convert.torch_export import DYNAMO, finished, quiet
+from modelrocket.convert.torch_export import DYNAMO, LOGGERS, finished
 from modelrocket.errors import ConversionError
 from modelrocket.inputs import Feeds
 from modelrocket.tensors import Array, Shape, TensorSpec
@@ -64,7 +65,7 @@ class Program:
 
     def onnx(self, target: Target) -> "ModelProto":
         try:
-            with quiet():
+            with quiet(*LOGGERS):
                 made = torch().onnx.export(
                     self.exported, dynamo=True, opset_version=target.opset, verbose=False
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from modelrocket.asking import ask_itself
-from modelrocket.convert import _first_that_agrees
+from modelrocket.convert import _first_that_agrees, exporters
 from modelrocket.convert.apart import here
 from modelrocket.convert.interface import Attempt, Source
 from modelrocket.errors import ConversionError
@@ -57,3 +58,19 @@ def test_what_the_model_itself_says_is_told_in_a_line() -> None:
 
     with pytest.raises(ConversionError, match=r"\[7, 2\]: ValueError: Exception in call\(\)\. Wrong shape\n"):
         ask_itself(Inputs((TensorSpec("x", "float32", (None, 2)),)), original)
+
+
+def test_an_exporter_that_is_not_installed_says_how_to_get_it() -> None:
+    with pytest.raises(ConversionError, match=r'needs never2onnx\.\n.*pip install "modelrocket\[never\]"'):
+        exporters.installed("never2onnx", models="such models", extra="never")
+
+
+def test_exporters_are_quiet_and_what_they_changed_is_as_it_was(capfd: pytest.CaptureFixture[str]) -> None:
+    told = logging.getLogger("never2onnx")
+    told.setLevel(logging.INFO)
+    with pytest.raises(ValueError, match="raised"), exporters.quiet("never2onnx"):
+        print("printed")
+        told.error("logged")
+        raise ValueError("raised all the same")
+    assert told.level == logging.INFO
+    assert capfd.readouterr() == ("", "")
