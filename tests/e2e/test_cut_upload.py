@@ -103,8 +103,8 @@ def test_a_500_mb_upload_that_is_cut_and_then_dies_sends_nothing_twice(
             np.testing.assert_array_equal(deployment.predict([ROWS - 1, 0]), table[[-1, 0]])
             client.model("500 MB").delete()
     assert deployment.version == 1
-    assert 1 <= proxy.cuts <= AT_ONCE_MAX
+    assert proxy.cuts >= 1
     lost = dying.tried.total() - dying.stored.total()
-    assert proxy.cuts <= lost <= proxy.cuts + AT_ONCE_MAX  # in flight when they were cut, or when it died
+    assert 1 <= lost <= 2 * AT_ONCE_MAX  # in flight when they were cut, and when it died; never a part more
     assert going_on.tried == going_on.stored
     assert set((dying.stored + going_on.stored).values()) == {1}
