@@ -26,7 +26,7 @@ from benchmarks.cells import LOOPBACK
 from benchmarks.process_tree import ProcessTree
 from benchmarks.rocket import Deployed, until
 from chalicelib.contract.hotstate import HotState
-from chalicelib.contract.messages import ModelRecord, TokenKind, TokenRecord, VersionRecord
+from chalicelib.contract.messages import ModelRecord, Scope, TokenKind, TokenRecord, VersionRecord
 from chalicelib.contract.tokens import new_token, token_sha256
 from host_container.settings import DISK_TO_MEMORY, MEMORY_BYTES_DEFAULT, WORKER_TO_MEMORY
 from infra.local.embedded import EmbeddedServers, embedded_servers
@@ -151,4 +151,6 @@ def _of_content(record: VersionRecord, content: bytes) -> VersionRecord:
 
 
 def _permission(record: VersionRecord) -> TokenRecord:
-    return TokenRecord(record.tenant, TokenKind.MODEL_TOKEN, 1, model_id=record.model_id)
+    return TokenRecord(
+        record.tenant, TokenKind.MODEL_TOKEN, 1, "bench", (Scope.INFER,), model_id=record.model_id
+    )

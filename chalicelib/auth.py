@@ -13,7 +13,7 @@ from datetime import datetime
 from chalicelib.contract.errors import NotFound, Unauthenticated
 from chalicelib.contract.hotstate import HotState
 from chalicelib.contract.inference import bearer
-from chalicelib.contract.messages import TokenKind
+from chalicelib.contract.messages import Scope, TokenKind
 from chalicelib.contract.tokens import is_well_formed, new_token, token_hint, token_sha256
 from chalicelib.ports import Store
 from chalicelib.records import Account, Token
@@ -87,5 +87,6 @@ class Auth:
             name=name,
             hint=token_hint(plain),
             created_at=self._now(),
+            scopes=(Scope.INFER,) if kind is TokenKind.MODEL_TOKEN else tuple(Scope),
             model_id=model_id,
         )

@@ -15,12 +15,8 @@ from chalicelib.contract.messages import Heartbeat, Preparation, PrepareResult, 
 from chalicelib.records import Account, Model, Token, TrafficChange, Version, VersionState
 
 
-class Store(Protocol):
-    """The truth. Every write is acknowledged by a majority and on disk.
-
-    Methods for a caller take the tenant and see nothing of another's. The ones
-    that say `any tenant` are for the coordinator and the gateway's read-through.
-    """
+class AccountStore(Protocol):
+    """Accounts and credentials."""
 
     def ensure_account(self, account: Account) -> Account:
         """The account of this name: the given one, or the one that was there first."""
@@ -36,6 +32,10 @@ class Store(Protocol):
 
     def tokens_page(self, after: str, limit: int) -> Sequence[Token]:
         """Any tenant's, in order of SHA-256, behind `after`."""
+
+
+class ModelStore(Protocol):
+    """Models, and the tombstones of those that were deleted."""
 
     def ensure_model(self, model: Model) -> Model:
         """The tenant's model of this name: the given one, or the one that was there first."""
@@ -64,6 +64,10 @@ class Store(Protocol):
 
     def remove_model(self, model_id: str) -> None:
         """A tombstone and the model's tokens. Nothing is left of it."""
+
+
+class VersionStore(Protocol):
+    """Versions of models."""
 
     def add_version(self, version: Version) -> bool:
         """False when the model already has a version of this number."""
@@ -116,6 +120,14 @@ class Store(Protocol):
         """`state` → failed; False when it was in another state."""
 
     def activation_done(self, version_id: str) -> None: ...
+
+
+class Store(AccountStore, ModelStore, VersionStore, Protocol):
+    """The truth. Every write is acknowledged by a majority and on disk.
+
+    Methods for a caller take the tenant and see nothing of another's. The ones
+    that say `any tenant` are for the coordinator and the gateway's read-through.
+    """
 
 
 @dataclass(frozen=True, slots=True)

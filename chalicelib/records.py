@@ -25,6 +25,7 @@ from chalicelib.contract.messages import (
     ModelRecord,
     Passport,
     PrepareJob,
+    Scope,
     Signature,
     TokenKind,
     TokenRecord,
@@ -57,12 +58,29 @@ VERSION_MOVES: Final = frozenset(
 _FAR_AHEAD: Final = 1_000_000
 
 
+class Role(StrEnum):
+    """`operator`: may also see and do what is not one tenant's."""
+
+    MEMBER = "member"
+    OPERATOR = "operator"
+
+
 class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """A tenant."""
+    """A tenant.
+
+    Attributes:
+        email: in lower case, unique; empty for one that nobody logs in to.
+        password_hash: argon2id in PHC form; None where nobody logs in.
+        sessions_from: sessions that began before it are over.
+    """
 
     id: str
     name: str
     created_at: datetime
+    role: Role = Role.MEMBER
+    email: str = ""
+    password_hash: str | None = None
+    sessions_from: datetime | None = None
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +88,13 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         hint: the first characters, for its owner to recognise it.
-        model_id: the one model a model token may infer.
+        scopes: what it may do.
+        model_id: the one model it may infer; None for all of the tenant's.
+        created_by: the hint of the key, or the e-mail address, that made it.
+        expires_at: when it stops; also set, sooner, when it is rotated.
+        rotated_to: the id of the token that takes its place.
+        last_used_at: to the minute.
+        revision: grows with every change but that of `last_used_at`.
     """
 
     id: str
@@ -80,8 +104,14 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     hint: str
     created_at: datetime
+    scopes: tuple[Scope, ...]
+    created_by: str = ""
     model_id: str | None = None
+    expires_at: datetime | None = None
+    requests_per_second: float | None = None
+    rotated_to: str | None = None
     revoked_at: datetime | None = None
+    last_used_at: datetime | None = None
     revision: int = 1
 
     def hot(self) -> TokenRecord:
@@ -89,7 +119,11 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
             tenant=self.tenant,
             kind=self.kind,
             revision=self.revision,
+            token_id=self.id,
+            scopes=self.scopes,
             model_id=self.model_id,
+            expires_at=self.expires_at.timestamp() if self.expires_at else None,
+            requests_per_second=self.requests_per_second,
             revoked=self.revoked_at is not None,
         )
 

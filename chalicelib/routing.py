@@ -150,7 +150,7 @@ class Router:
 
     def _authorised(self, plain: str | None, model_id: str) -> tuple[RouteView, ModelRecord]:
         view = self._view(credential_sha256(plain), model_id)
-        return view, authorised(view.token, view.model)
+        return view, authorised(view.token, view.model, now=view.now)
 
     def _view(self, sha256: str, model_id: str) -> RouteView:
         """The hot state's view, completed from the truth where it has gaps."""

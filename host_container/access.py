@@ -177,7 +177,7 @@ def _permitted(view: CredentialView | None, *, model_id: str) -> ModelRecord:
     )
     if view is None or not (complete or view.projected):
         raise _unknown()
-    return authorised(view.token, view.model)
+    return authorised(view.token, view.model, now=view.now)
 
 
 def _unknown() -> DependencyFailed:

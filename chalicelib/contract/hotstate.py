@@ -154,12 +154,13 @@ class CredentialView:
     """What a host's own door sees of a credential and a model.
 
     `projected`: all credentials there are have been written since the last flush, so what is missing
-    does not exist.
+    does not exist. `now` is the server's time.
     """
 
     token: TokenRecord | None
     model: ModelRecord | None
     projected: bool
+    now: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,10 +232,11 @@ class HotState:
     def credentials(self, wanted: Sequence[tuple[str, str]]) -> list[CredentialView]:
         """Of pairs of a credential's SHA-256 and a model's id, all as of one instant."""
         keys = [key for sha256, model_id in wanted for key in (_token(sha256), _model(model_id))]
-        with _translated():
-            *found, projected = self._redis.mget(*keys, PROJECTED)
+        with _translated(), self._redis.pipeline(transaction=False) as pipe:
+            (seconds, micros), (*found, projected) = pipe.time().mget(*keys, PROJECTED).execute()
+        known, now = projected is not None, seconds + micros / 1e6
         return [
-            CredentialView(decode(token, TokenRecord), decode(model, ModelRecord), projected is not None)
+            CredentialView(decode(token, TokenRecord), decode(model, ModelRecord), known, now)
             for token, model in zip(found[::2], found[1::2], strict=True)
         ]
 

@@ -12,7 +12,7 @@ import msgspec
 
 from chalicelib.contract import limits
 from chalicelib.contract.errors import Conflict, InvalidRequest, NotFound, PermissionDenied, Unauthenticated
-from chalicelib.contract.messages import ModelRecord, TokenRecord
+from chalicelib.contract.messages import ModelRecord, Scope, TokenRecord
 from chalicelib.contract.tokens import is_well_formed, token_sha256
 
 NO_MODEL: Final = "-"
@@ -117,15 +117,20 @@ def model_key(model_id: str) -> str:
     return model_id if _UUID.fullmatch(model_id) else NO_MODEL
 
 
-def authorised(token: TokenRecord | None, model: ModelRecord | None) -> ModelRecord:
+def authorised(token: TokenRecord | None, model: ModelRecord | None, *, now: float) -> ModelRecord:
     """The model, if this credential may run it; it has an active version. Foreign and missing look the same.
 
-    Whose token went with its model hears that the model is gone, not that the token is.
+    `now` is Unix time in seconds, by the clock of the hot state. Whose token went with its model hears
+    that the model is gone, not that the token is.
 
     Raises Unauthenticated, NotFound, PermissionDenied, Conflict.
     """
     if token is None or (token.revoked and not _deleted_with(token, model)):
         raise Unauthenticated("This token is not valid.")
+    if token.expires_at is not None and now >= token.expires_at:
+        raise Unauthenticated("This token has expired. Ask its owner for a new one.")
+    if Scope.INFER not in token.scopes:
+        raise PermissionDenied('This key may not run models: it has no scope "infer".')
     if model is None or model.deleted or model.tenant != token.tenant:
         raise NotFound("There is no such model.")
     if token.model_id not in (None, model.model_id):

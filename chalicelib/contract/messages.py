@@ -120,18 +120,36 @@ class TokenKind(StrEnum):
     MODEL_TOKEN = "model_token"
 
 
+class Scope(StrEnum):
+    """What a credential may do. `operate` is for operators: the fleet, and what is not one tenant's."""
+
+    INFER = "infer"
+    MODELS_READ = "models:read"
+    MODELS_WRITE = "models:write"
+    KEYS = "keys"
+    OPERATE = "operate"
+
+
 class TokenRecord(msgspec.Struct, frozen=True):
-    """What the gateway needs to know of a credential. Stored under its SHA-256.
+    """What both doors need to know of a credential. Stored under its SHA-256.
 
     Attributes:
-        model_id: the one model a model token may infer; None for an API key.
+        token_id: what limits and usage are counted under.
+        scopes: what it may do.
+        model_id: the one model it may infer; None for all of the tenant's.
+        expires_at: Unix time in seconds from which it is refused; None for never.
+        requests_per_second: its own limit, below the account's; None for the account's alone.
         revoked: kept as a tombstone, so an older record cannot bring it back.
     """
 
     tenant: str
     kind: TokenKind
     revision: int
+    token_id: str
+    scopes: tuple[Scope, ...]
     model_id: str | None = None
+    expires_at: float | None = None
+    requests_per_second: float | None = None
     revoked: bool = False
 
 

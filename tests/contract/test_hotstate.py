@@ -10,7 +10,7 @@ import pytest
 
 from chalicelib.contract import limits
 from chalicelib.contract.errors import DependencyFailed
-from chalicelib.contract.hotstate import CredentialView, HotState
+from chalicelib.contract.hotstate import HotState
 from chalicelib.contract.messages import (
     CandidateRecord,
     Counts,
@@ -20,6 +20,7 @@ from chalicelib.contract.messages import (
     PrepareStage,
     Replica,
     ReplicaState,
+    Scope,
     TokenKind,
     TokenRecord,
     VersionRecord,
@@ -32,7 +33,7 @@ JOB = PrepareJob("v1", "m1", "alice", 1, "00" * 32, 10, "models/v1")
 
 
 def token(revision: int, *, revoked: bool = False) -> TokenRecord:
-    return TokenRecord(tenant="alice", kind=TokenKind.MODEL_TOKEN, revision=revision, revoked=revoked)
+    return TokenRecord("alice", TokenKind.MODEL_TOKEN, revision, "t1", (Scope.INFER,), revoked=revoked)
 
 
 def model(revision: int, active: VersionRecord | None = VERSION) -> ModelRecord:
@@ -184,12 +185,20 @@ def test_f01_a_redis_that_is_away_is_a_retryable_error() -> None:
     assert raised.value.retryable
 
 
-def test_a_hosts_door_sees_a_credential_and_a_model_in_one_look(hot: HotState) -> None:
-    assert hot.credentials([("sha", "m1")]) == [CredentialView(None, None, projected=False)]
+def server_time(raw_redis: Any) -> float:
+    seconds, micros = raw_redis.time()
+    return float(seconds + micros / 1e6)
+
+
+def test_a_hosts_door_sees_a_credential_and_a_model_in_one_look(hot: HotState, raw_redis: Any) -> None:
+    [view] = hot.credentials([("sha", "m1")])
+    assert (view.token, view.model, view.projected) == (None, None, False)
     hot.put_token("sha", token(1))
     hot.put_model(model(1))
     hot.end_projection(hot.begin_projection())
-    assert hot.credentials([("sha", "m1")]) == [CredentialView(token(1), model(1), projected=True)]
+    [view] = hot.credentials([("sha", "m1")])
+    assert (view.token, view.model, view.projected) == (token(1), model(1), True)
+    assert view.now == pytest.approx(server_time(raw_redis), abs=60)
 
 
 def test_a_projection_that_lost_something_is_not_complete(hot: HotState, raw_redis: Any) -> None:

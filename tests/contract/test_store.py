@@ -15,6 +15,7 @@ from chalicelib.contract.messages import (
     Guard,
     Preparation,
     PrepareResult,
+    Scope,
     TokenKind,
     VersionFile,
     encode,
@@ -76,6 +77,7 @@ def token(sha256: str, *, tenant: str = "alice", model_id: str | None = None) ->
         name="",
         hint="mr_…",
         created_at=NOW,
+        scopes=(Scope.INFER,),
         model_id=model_id,
     )
 
@@ -316,7 +318,7 @@ def test_every_acknowledged_write_is_a_majority_write_on_disk(store: MongoStore)
 
 def test_f11_a_database_that_is_away_is_a_retryable_error() -> None:
     away = MongoStore("mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=200&timeoutMS=200", database="x")
-    away._database.client.close()
+    away._accounts.database.client.close()
     with pytest.raises(DependencyFailed) as raised:
         away.token("00")
     assert raised.value.retryable

@@ -46,7 +46,7 @@ def test_f61_a_deleted_model_is_gone_for_callers_and_its_owner_at_once(
     assert view.model and view.model.deleted
     assert view.token and view.token.revoked
     with pytest.raises(NotFound):
-        authorised(view.token, view.model)
+        authorised(view.token, view.model, now=view.now)
     assert plane.models.list(alice, after="") == ()
     assert plane.hot.dropped_since(0).version_ids == {version.id}
     assert plane.hot.beat(host("a")).assignments == frozenset()
@@ -71,7 +71,7 @@ def test_a_token_revoked_by_itself_is_not_valid_and_says_nothing_of_models(
     plane.deletion.delete_model(mallory, other.model_id)
     view = plane.hot.route(issued.token.sha256, other.model_id)
     with pytest.raises(Unauthenticated):
-        authorised(view.token, view.model)
+        authorised(view.token, view.model, now=view.now)
 
 
 def test_f62_the_name_is_free_for_another_model_with_another_id(
@@ -135,7 +135,7 @@ def test_a_flushed_hot_state_is_told_again_what_was_deleted(
     assert plane.hot.dropped_since(0).version_ids == {version.id}
     view = plane.hot.route(issued.token.sha256, version.model_id)
     with pytest.raises(NotFound):
-        authorised(view.token, view.model)
+        authorised(view.token, view.model, now=view.now)
 
 
 def test_a_version_without_traffic_can_be_deleted_and_its_number_is_not_used_again(
@@ -231,6 +231,6 @@ def test_so_many_are_reaped_in_one_pass(
 
 
 def _document(model: Any) -> dict[str, Any]:
-    from chalicelib.adapters.mongo import _document as as_document
+    from chalicelib.adapters.mongo.database import document
 
-    return as_document(model)
+    return document(model)

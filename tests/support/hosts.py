@@ -25,6 +25,7 @@ from chalicelib.contract.messages import (
     ModelRecord,
     PrepareJob,
     PrepareResult,
+    Scope,
     TokenKind,
     TokenRecord,
     VersionRecord,
@@ -220,8 +221,10 @@ def heartbeat(hot: HotState, host: HostProcess) -> Heartbeat | None:
 def publish(hot: HotState, record: VersionRecord) -> str:
     """A token for the model, and everything else a host's own door needs to know."""
     token = new_token()
-    kind = TokenKind.MODEL_TOKEN
-    hot.put_token(token_sha256(token), TokenRecord(record.tenant, kind, 1, model_id=record.model_id))
+    permission = TokenRecord(
+        record.tenant, TokenKind.MODEL_TOKEN, 1, token, (Scope.INFER,), model_id=record.model_id
+    )
+    hot.put_token(token_sha256(token), permission)
     hot.put_model(ModelRecord(record.model_id, record.tenant, 1, active=record))
     hot.end_projection(hot.begin_projection())
     return token

@@ -6,7 +6,9 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+import msgspec
 import pytest
 
 from chalicelib.contract import limits
@@ -20,15 +22,25 @@ from chalicelib.contract.errors import (
     Unauthenticated,
 )
 from chalicelib.contract.hotstate import CredentialView
-from chalicelib.contract.messages import ModelRecord, TokenKind, TokenRecord, VersionRecord
+from chalicelib.contract.messages import ModelRecord, Scope, TokenKind, TokenRecord, VersionRecord
 from host_container.access import Access, Found
 from tests.support.uploads import PASSPORT, SIGNATURE
 
 VERSION = VersionRecord("v1", "m1", "alice", 1, "00" * 32, 10, "models/v1", SIGNATURE, PASSPORT)
-TOKEN = TokenRecord("alice", TokenKind.MODEL_TOKEN, 1, model_id="m1")
+INFER = (Scope.INFER,)
+NOW = 1_000.0
+TOKEN = TokenRecord("alice", TokenKind.MODEL_TOKEN, 1, "t1", INFER, model_id="m1")
 MODEL = ModelRecord("m1", "alice", 1, active=VERSION)
-GOOD = CredentialView(TOKEN, MODEL, projected=True)
-GONE = CredentialView(None, MODEL, projected=True)
+GOOD = CredentialView(TOKEN, MODEL, projected=True, now=NOW)
+GONE = CredentialView(None, MODEL, projected=True, now=NOW)
+
+
+def seen(token: TokenRecord | None, model: ModelRecord | None, projected: bool) -> CredentialView:
+    return CredentialView(token, model, projected, now=NOW)
+
+
+def of(tenant: str, **changes: Any) -> TokenRecord:
+    return msgspec.structs.replace(TOKEN, tenant=tenant, **changes)
 
 
 @dataclass
@@ -116,24 +128,32 @@ def test_however_many_wait_there_is_one_look_up() -> None:
     ("view", "error"),
     [
         pytest.param(GONE, Unauthenticated, id="unknown token"),
-        pytest.param(CredentialView(None, MODEL, False), DependencyFailed, id="unknown after a flush"),
-        pytest.param(CredentialView(TOKEN, None, False), DependencyFailed, id="model unknown after a flush"),
-        pytest.param(CredentialView(TOKEN, None, True), NotFound, id="unknown model"),
+        pytest.param(seen(None, MODEL, False), DependencyFailed, id="unknown after a flush"),
+        pytest.param(seen(TOKEN, None, False), DependencyFailed, id="model unknown after a flush"),
+        pytest.param(seen(TOKEN, None, True), NotFound, id="unknown model"),
         pytest.param(
-            CredentialView(TokenRecord("alice", TokenKind.API_KEY, 2, revoked=True), MODEL, False),
+            seen(of("alice", model_id=None, revoked=True), MODEL, False),
             Unauthenticated,
             id="f73 revoked",
         ),
         pytest.param(
-            CredentialView(TokenRecord("bob", TokenKind.API_KEY, 1), MODEL, True), NotFound, id="foreign"
+            seen(of("bob", model_id=None), MODEL, True),
+            NotFound,
+            id="foreign",
         ),
         pytest.param(
-            CredentialView(TokenRecord("alice", TokenKind.MODEL_TOKEN, 1, model_id="m2"), MODEL, True),
+            seen(
+                of("alice", model_id="m2"),
+                MODEL,
+                True,
+            ),
             PermissionDenied,
             id="for another model",
         ),
         pytest.param(
-            CredentialView(TOKEN, ModelRecord("m1", "alice", 1), True), Conflict, id="no version is ready"
+            seen(TOKEN, ModelRecord("m1", "alice", 1), True),
+            Conflict,
+            id="no version is ready",
         ),
         pytest.param(None, DependencyFailed, id="the hot state is away"),
     ],

@@ -14,7 +14,7 @@ import pytest
 
 from chalicelib.contract import limits
 from chalicelib.contract.hotstate import CredentialView
-from chalicelib.contract.messages import HostState, ModelRecord, TokenKind, TokenRecord, VersionRecord
+from chalicelib.contract.messages import HostState, ModelRecord, Scope, TokenKind, TokenRecord, VersionRecord
 from chalicelib.contract.tokens import new_token, token_sha256
 from host_container.access import Access
 from tests.support import onnx_models
@@ -37,9 +37,9 @@ class Credentials:
     def _credential(self, sha256: str, model_id: str) -> CredentialView:
         token, record = None, self._records.get(model_id)
         if sha256 == token_sha256(TOKEN):
-            token = TokenRecord("tenant", TokenKind.API_KEY, 1)
+            token = TokenRecord("tenant", TokenKind.API_KEY, 1, "t1", (Scope.INFER,))
         model = ModelRecord(model_id, record.tenant, 1, active=record) if record else None
-        return CredentialView(token, model, projected=True)
+        return CredentialView(token, model, projected=True, now=1_000.0)
 
 
 class Caller:

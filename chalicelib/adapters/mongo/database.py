@@ -1,0 +1,92 @@
+"""What every collection is read and written by.
+
+Writes are acknowledged by a majority and journalled. Changes of state compare
+and set with `update_one`, so that repeating one is safe. Every query is covered
+whole by an index, and pages go by range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+import msgspec
+from pymongo import MongoClient
+from pymongo.collection import Collection
+from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.write_concern import WriteConcern
+
+from chalicelib.contract.errors import DependencyFailed
+
+Document = dict[str, Any]
+Record = TypeVar("Record", bound=msgspec.Struct)
+TIMES: Final = (datetime,)
+"""What MongoDB keeps as it is."""
+_TIMEOUT_MS: Final = 5_000
+
+
+class Database:
+    """The connection that all collections share. None is made before first use."""
+
+    def __init__(self, url: str, name: str) -> None:
+        client: MongoClient[Document] = MongoClient(
+            url,
+            tz_aware=True,
+            timeoutMS=_TIMEOUT_MS,
+            serverSelectionTimeoutMS=_TIMEOUT_MS,
+            connect=False,
+            appname="modelrocket",
+        )
+        self._database = client.get_database(name, write_concern=WriteConcern(w="majority", j=True))
+
+    def collection(self, name: str) -> Collection[Document]:
+        return self._database.get_collection(name)
+
+
+def insert(collection: Collection[Document], record: msgspec.Struct) -> bool:
+    """False when a unique index has it already."""
+    try:
+        collection.insert_one(document(record))
+    except DuplicateKeyError:
+        return False
+    return True
+
+
+def document(record: msgspec.Struct) -> Document:
+    """As it is stored: its `id` is `_id`."""
+    fields: Document = msgspec.to_builtins(record, builtin_types=TIMES)
+    fields["_id"] = fields.pop("id")
+    return fields
+
+
+def read(found: Mapping[str, Any] | None, kind: type[Record]) -> Record | None:
+    """A document that does not fit its schema reads as absent: never as something else."""
+    if found is None:
+        return None
+    fields = {("id" if name == "_id" else name): value for name, value in found.items()}
+    try:
+        return msgspec.convert(fields, kind, builtin_types=TIMES)
+    except msgspec.ValidationError:
+        return None
+
+
+def required(found: Mapping[str, Any] | None, kind: type[Record]) -> Record:
+    record = read(found, kind)
+    if record is None:
+        raise DependencyFailed("The platform's records do not answer as expected. Try again shortly.")
+    return record
+
+
+def read_all(found: Any, kind: type[Record]) -> tuple[Record, ...]:
+    return tuple(record for one in found if (record := read(one, kind)) is not None)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Errors of the driver as ours."""
+    try:
+        yield
+    except PyMongoError as error:
+        raise DependencyFailed("The platform's records do not answer. Try again shortly.") from error
