@@ -7,7 +7,7 @@ CODE   := app.py chalicelib host_container infra client/modelrocket benchmarks t
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test bench client-matrix check fix lock clean
+.PHONY: help setup demo up test bench client-matrix check fix openapi lock clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ check: $(VENV)/.installed-dev ## what must be green at every commit: style, type
 fix: $(VENV)/.installed-dev ## repair what style can be repaired by machine
 	$(RUN)/ruff check --fix .
 	$(RUN)/ruff format .
+
+openapi: $(VENV)/.installed ## write the API's description anew: docs/openapi.json
+	@$(RUN)/python -c "import app; print(app.openapi.text(app.boundary.routes))" > docs/openapi.json
 
 lock: $(VENV)/.installed-dev ## choose new versions and write the locked files
 	$(RUN)/pip install -q uv

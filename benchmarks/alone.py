@@ -84,7 +84,7 @@ class Stores:
         deployed = [Deployed(new_token(), record) for record in records]
         self.hot.put_tokens((token_sha256(one.token), _permission(one.record)) for one in deployed)
         self.hot.put_models(ModelRecord(one.model_id, one.tenant, 1, active=one) for one in records)
-        self.hot.end_projection(self.hot.begin_projection())
+        self.hot.end_projection(self.hot.begin_projection(), tokens_until="2026-01-01T00:00:00+00:00")
         return deployed
 
 

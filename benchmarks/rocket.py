@@ -17,7 +17,7 @@ from benchmarks.models import Example
 from benchmarks.process_tree import ProcessTree
 from chalicelib.contract.hotstate import HotState
 from chalicelib.contract.messages import Heartbeat, VersionRecord
-from chalicelib.contract.tokens import Ticket, token_sha256
+from chalicelib.contract.tokens import Ticket
 from infra.local.credentials import load_or_create
 from modelrocket import Client
 from tests.support.stack import RunningStack, running_stack
@@ -60,10 +60,10 @@ class Rocket:
         if name not in self.deployed:
             deployment = self.client.upload(model, name, progress=False)
             token = deployment.token or self.client.create_token(deployment.model_id)
-            view = self.hot.route(token_sha256(token), deployment.model_id)
-            if view.model is None or view.model.active is None:
+            model = self.hot.model(deployment.model_id)
+            if model is None or model.active is None:
                 raise CannotServe(f"{name} is deployed, but the gateway has no route to it")
-            self.deployed[name] = Deployed(token, view.model.active)
+            self.deployed[name] = Deployed(token, model.active)
         return self.deployed[name]
 
     def pids(self, kind: str) -> tuple[int, ...]:

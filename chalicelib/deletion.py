@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from chalicelib.audit import Acted, Audit
 from chalicelib.auth import Principal
 from chalicelib.contract import limits
 from chalicelib.contract.errors import Conflict, NotFound
@@ -40,11 +41,13 @@ class Deletion:
         store: Store,
         objects: ObjectStore,
         hot: HotState,
+        audit: Audit,
         now: Callable[[], datetime],
         retention_seconds: float,
     ) -> None:
         self._store = store
         self._objects = objects
+        self._audit = audit
         self._hot = hot
         self._now = now
         self._retention = timedelta(seconds=retention_seconds)
@@ -83,6 +86,9 @@ class Deletion:
         if over and not self._store.last_number(tombstone.tenant, tombstone.id):
             self._hot.forget_model(tombstone.id)
             self._store.remove_model(tombstone.id)
+            self._audit.by_platform(
+                Acted(tombstone.tenant, "model.remove", "model", tombstone.id, tombstone.name)
+            )
 
     def reap(self) -> int:
         """Remove what is past its retention, and tell hosts of the rest. Returns how many went."""
@@ -125,6 +131,8 @@ class Deletion:
         self._objects.delete_under(version.folder)
         self._hot.forget_versions([version.id])
         self._store.remove_version(version)
+        name = f"version {version.number}"
+        self._audit.by_platform(Acted(version.tenant, "version.remove", "model", version.model_id, name))
 
     def _remembered(self, model: Model, version: Version) -> bool:
         """Whether the model will not give the number again. False: try again later."""

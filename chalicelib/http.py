@@ -1,69 +1,167 @@
 """The boundary between Chalice and the use cases: request in, answer or error out.
 
 Every answer carries X-Request-Id; every error has the form of `contract.errors`,
-also those that Chalice makes itself.
+also those that Chalice makes itself. What a route declares is done here: who calls is found out, what was
+done before under the same Idempotency-Key is answered again, and what changes something is written down.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol
 
 import msgspec
 from chalice.app import Chalice, Request, Response
 
-from chalicelib.contract import limits, metadata
+from chalicelib.api import Asked, Route, Routes
+from chalicelib.auth import Principal, require
+from chalicelib.contract import metadata
 from chalicelib.contract.errors import (
     InvalidRequest,
     MethodNotAllowed,
     ModelRocketError,
-    PayloadTooLarge,
 )
 from chalicelib.contract.inference import is_request_id
+from chalicelib.idempotency import Attempt
 
 log = logging.getLogger(__name__)
-Body = TypeVar("Body", bound=msgspec.Struct)
-View = Callable[..., Response]
 Headers = dict[str, str | list[str]]
 ErrorBody = Callable[[ModelRocketError, str], dict[str, Any]]
 """An error and the request's id → what the caller is told."""
 _JSON: Final = {"Content-Type": "application/json"}
+_ANY_TYPE: Final = ["*/*"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happened:
+    """What the audit log may want to know of one request: the route, who asked, about what, how it ended.
+
+    Attributes:
+        principal: None where nobody was recognised.
+        path: the values in the path, by name.
+        answer: what the route returned; None where it was refused.
+        error: why it was refused; None where it was not.
+    """
+
+    action: str
+    principal: Principal | None
+    asked: Asked
+    path: Mapping[str, str]
+    answer: Any
+    error: ModelRocketError | None
+
+
+class Guards(Protocol):
+    """What every route goes through."""
+
+    def authenticate(self, asked: Asked) -> Principal:
+        """Raises Unauthenticated, PermissionDenied for a session from a foreign page."""
+
+    def attempt(self, principal: Principal, asked: Asked, *, keep_body: bool) -> Attempt | None:
+        """The attempt that a request with an Idempotency-Key is. Raises Conflict, InvalidRequest."""
+
+    def record(self, happened: Happened) -> None:
+        """Raises nothing."""
 
 
 class Boundary:
-    """Wraps the views of one Chalice object."""
+    """Adds routes to one Chalice object. `guards` is asked for when the first request comes."""
 
-    def __init__(self, app: Chalice, *, new_id: Callable[[], str]) -> None:
+    def __init__(self, app: Chalice, *, new_id: Callable[[], str], guards: Callable[[], Guards]) -> None:
         self._app = app
         self._new_id = new_id
+        self._guards = guards
+        self.routes: list[Route] = []
         app.register_middleware(self._translate, "http")
 
-    def view(self, function: Callable[..., Any]) -> View:
-        """`function(request, request_id, *path arguments)` returning a Response or plain data."""
-        return self._guarded(function, ModelRocketError.body)
+    def mount(self, routes: Routes) -> None:
+        """Have these served."""
+        for route in routes.declared:
+            self.routes.append(route)
+            self._app.route(route.path, methods=[route.method], content_types=_ANY_TYPE)(self._view(route))
 
-    def open_inference_view(self, function: Callable[..., Any]) -> View:
-        """The same, with errors as Open Inference Protocol v2 has them."""
-        return self._guarded(function, metadata.error_body)
+    def _view(self, route: Route) -> Callable[..., Response]:
+        error_body = metadata.error_body if route.open_inference else ModelRocketError.body
 
-    def _guarded(self, function: Callable[..., Any], error_body: ErrorBody) -> View:
-        @wraps(function)
         def answer(**path: str) -> Response:
-            request: Any = self._app.current_request  # never None inside a view
-            request_id = self.request_id(request)
+            asked = self._asked(self._app.current_request)
             try:
-                return _answer(function(request, request_id, **path), request_id)
+                return self._answered(route, asked, path)
             except ModelRocketError as error:
-                return error_response(error, request_id, error_body)
+                return error_response(error, asked.request_id, error_body)
             except Exception:  # the route boundary: a defect of ours must not look like the caller's
-                log.exception("unexpected", extra={"request_id": request_id})
-                return error_response(_unexpected(), request_id, error_body)
+                log.exception("unexpected", extra={"request_id": asked.request_id})
+                return error_response(_unexpected(), asked.request_id, error_body)
 
+        answer.__name__ = route.name
         return answer
+
+    def _answered(self, route: Route, asked: Asked, path: Mapping[str, str]) -> Response:
+        if not route.authenticates and route.audit is None:
+            return _response(route, asked, route.function(**route.arguments(asked, None, path)))
+        principal: Principal | None = None
+        answer: Any = None
+        refused: ModelRocketError | None = None
+        try:
+            if route.authenticates:
+                principal = self._guards().authenticate(asked)
+            if principal is not None and route.scope is not None:
+                require(principal, route.scope)
+            answer, response = self._attempted(route, asked, principal, path)
+            return response
+        except ModelRocketError as error:
+            refused = error
+            raise
+        except Exception:
+            refused = _unexpected()
+            raise
+        finally:
+            if route.audit is not None:
+                self._guards().record(
+                    Happened(
+                        action=route.audit,
+                        principal=principal,
+                        asked=asked,
+                        path=path,
+                        answer=answer,
+                        error=refused,
+                    )
+                )
+
+    def _attempted(
+        self, route: Route, asked: Asked, principal: Principal | None, path: Mapping[str, str]
+    ) -> tuple[Any, Response]:
+        """What the route answers, or answered before under the same Idempotency-Key."""
+        attempt = None
+        if principal is not None and asked.writes:
+            attempt = self._guards().attempt(principal, asked, keep_body=not route.secret)
+        if attempt is None:
+            answer = route.function(**route.arguments(asked, principal, path))
+            return answer, _response(route, asked, answer)
+        if attempt.answered is not None:
+            return None, _again(attempt.answered.status, attempt.answered.body, asked)
+        with attempt:
+            answer = route.function(**route.arguments(replace(asked, seed=attempt.seed), principal, path))
+            response = _response(route, asked, answer)
+            attempt.succeed(response.status_code, response.body)
+        return answer, response
+
+    def _asked(self, request: Any) -> Asked:
+        """Chalice's request, which is never None inside a view, as ours."""
+        identity = request.context.get("identity") or {}
+        return Asked(
+            request_id=self.request_id(request),
+            method=request.method,
+            path=request.path,
+            address=str(identity.get("sourceIp") or ""),
+            headers=request.headers,
+            query=request.query_params or {},
+            raw=_raw(request),
+        )
 
     def request_id(self, request: Request) -> str:
         """The caller's own X-Request-Id where it is harmless, else a new one. The same all through."""
@@ -92,35 +190,30 @@ def error_response(
     return Response(body=json.dumps(error_body(error, request_id)), status_code=error.status, headers=headers)
 
 
-def read_body(request: Request, kind: type[Body]) -> Body:
-    """The JSON body as its schema, or InvalidRequest naming the field."""
-    raw = read_raw(request)
-    if len(raw) > limits.BODY_BYTES_MAX:
-        raise PayloadTooLarge(f"The body has {len(raw)} bytes, {limits.BODY_BYTES_MAX} are allowed.")
-    try:
-        return msgspec.json.decode(raw or b"{}", type=kind)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(str(error)) from error
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"The body is not valid JSON: {error}") from error
+def _response(route: Route, asked: Asked, answer: Any) -> Response:
+    if isinstance(answer, Response):
+        response = answer
+    elif answer is None:
+        response = Response(body="", status_code=route.status)
+    else:
+        body = msgspec.json.encode(answer).decode()
+        response = Response(body=body, status_code=route.status, headers=dict(_JSON))
+    response.headers.setdefault("X-Request-Id", asked.request_id)
+    response.headers.update(asked.reply_headers)
+    return response
 
 
-def read_raw(request: Request) -> bytes:
+def _again(status: int, body: str, asked: Asked) -> Response:
+    headers: Headers = {"X-Request-Id": asked.request_id, "Idempotency-Replayed": "true"}
+    if body:
+        headers["Content-Type"] = "application/json"
+    return Response(body=body, status_code=status, headers=headers)
+
+
+def _raw(request: Request) -> bytes:
     """The body as it came. Chalice hands text over where API Gateway did."""
     raw = request.raw_body
     return raw if isinstance(raw, bytes) else raw.encode()
-
-
-def read_query(request: Request, name: str) -> str:
-    """A query parameter, empty when absent."""
-    parameters: Any = request.query_params or {}
-    return str(parameters.get(name, ""))
-
-
-def _answer(result: Any, request_id: str) -> Response:
-    response = result if isinstance(result, Response) else Response(body=result)
-    response.headers.setdefault("X-Request-Id", request_id)
-    return response
 
 
 def _chalice_error(status: int, message: str) -> ModelRocketError:

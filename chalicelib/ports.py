@@ -6,32 +6,123 @@ and run against whatever server they are given.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from chalicelib.contract.messages import Heartbeat, Preparation, PrepareResult, VersionFile
-from chalicelib.records import Account, Model, Token, TrafficChange, Version, VersionState
+from chalicelib.contract.metering import Usage, UsageKey
+from chalicelib.records import (
+    Account,
+    Answered,
+    AttemptRecord,
+    AuditChain,
+    AuditEntry,
+    Model,
+    Session,
+    Token,
+    TrafficChange,
+    UsagePeriod,
+    Version,
+    VersionState,
+)
 
 
 class AccountStore(Protocol):
-    """Accounts and credentials."""
+    """Accounts."""
 
     def ensure_account(self, account: Account) -> Account:
-        """The account of this name: the given one, or the one that was there first."""
+        """The account of this id: the given one, or the one that was there first."""
+
+    def add_account(self, account: Account) -> bool:
+        """False when one has its id or e-mail address, or is the founder that it is to be."""
+
+    def account(self, account_id: str) -> Account | None: ...
+    def account_of(self, email: str) -> Account | None: ...
+    def has_accounts(self) -> bool:
+        """Any at all."""
+
+    def accounts_page(self, after: str, limit: int) -> Sequence[Account]:
+        """In order of id, behind `after`."""
+
+    def suspended_accounts(self) -> Sequence[Account]: ...
+    def change_account(self, seen: Account, changed: Account) -> bool:
+        """`changed` in the place of `seen`; False when that has changed or another has the e-mail address."""
+
+
+class SessionStore(Protocol):
+    """Log-ins that go on."""
+
+    def add_session(self, session: Session) -> None: ...
+    def session(self, sha256: str) -> Session | None:
+        """Also one that is over, for a while."""
+
+    def sessions(self, tenant: str, limit: int) -> Sequence[Session]:
+        """The latest to begin first."""
+
+    def use_session(self, session: Session) -> None:
+        """Remember when it was used and when it is over."""
+
+    def end_session(self, tenant: str, session_id: str) -> None:
+        """Safe to repeat."""
+
+    def end_sessions(self, tenant: str) -> None:
+        """All of them. Safe to repeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePoint:
+    """A point in the order of changes: the store's time, and what changed then."""
+
+    at: datetime
+    sha256: str = ""
+
+
+class TokenStore(Protocol):
+    """API keys and model tokens."""
 
     def add_token(self, token: Token) -> bool:
         """False when a token with this SHA-256 exists."""
 
-    def token(self, sha256: str) -> Token | None: ...
-    def count_tokens(self, tenant: str, model_id: str) -> int: ...
+    def token(self, sha256: str) -> Token | None:
+        """Any tenant's."""
+
+    def own_token(self, tenant: str, token_id: str) -> Token | None: ...
+    def tokens(self, tenant: str, *, model_id: str | None, after: str, limit: int) -> Sequence[Token]:
+        """The newest first, behind the one with the id `after`; those of all models where none is named."""
+
+    def count_tokens(self, tenant: str, model_id: str | None, *, at: datetime) -> int:
+        """Those that work: of a model, or those that are no model's."""
+
+    def change_token(self, seen: Token, changed: Token) -> bool:
+        """`changed` in the place of `seen`, if `seen` is the latest revision."""
+
+    def mark_used(self, used: Mapping[str, datetime]) -> None:
+        """When tokens were last used, by id, any tenant's. It never goes back, and is no change otherwise."""
 
     def revoke_model_tokens(self, tenant: str, model_id: str, *, at: datetime) -> Sequence[Token]:
         """All tokens there are for this model, none of them valid any more."""
 
+    def mark_suspended(self, tenant: str, suspended: bool) -> None:
+        """All of the tenant's say whether their account is."""
+
+    def suspended_tenants(self) -> frozenset[str]:
+        """Those with tokens that say so."""
+
     def tokens_page(self, after: str, limit: int) -> Sequence[Token]:
         """Any tenant's, in order of SHA-256, behind `after`."""
+
+    def changed_tokens(self, after: ChangePoint, limit: int) -> tuple[Sequence[Token], ChangePoint]:
+        """Any tenant's that changed after it, in the order they did, and the point up to which these go."""
+
+    def ended_tokens(self, before: datetime, limit: int) -> Sequence[Token]:
+        """Any tenant's that were revoked or expired before then."""
+
+    def remove_token(self, token: Token) -> None: ...
+    def clock(self) -> datetime:
+        """The time by which the store says when something changed."""
 
 
 class ModelStore(Protocol):
@@ -122,12 +213,101 @@ class VersionStore(Protocol):
     def activation_done(self, version_id: str) -> None: ...
 
 
-class Store(AccountStore, ModelStore, VersionStore, Protocol):
+class AttemptStore(Protocol):
+    """Requests under an Idempotency-Key. They are forgotten after `IDEMPOTENCY_SECONDS`."""
+
+    def begin_attempt(self, record: AttemptRecord) -> AttemptRecord | None:
+        """None where the key is new, else what is there."""
+
+    def take_attempt(self, seen: AttemptRecord, record: AttemptRecord) -> bool:
+        """`record` in the place of `seen`, which died; False when somebody else was faster."""
+
+    def finish_attempt(self, record: AttemptRecord, answered: Answered | None) -> None:
+        """It succeeded: `answered`, or (None) repeatable."""
+
+    def forget_attempt(self, record: AttemptRecord) -> None:
+        """It changed nothing: the key is free."""
+
+
+class UsageStore(Protocol):
+    """Usage by hour and day; how long each is kept is in `limits`."""
+
+    def add_usage(self, at: datetime, made: str, counted: Mapping[UsageKey, Usage]) -> None:
+        """What the minute `at` counted, under its name `made`. Safe to repeat, with all or with less."""
+
+    def usage_hours(
+        self, tenant: str, since: datetime, until: datetime, *, model_id: str | None, after: str, limit: int
+    ) -> Sequence[UsagePeriod]:
+        """Those that begin from `since` to before `until`, both whole hours, in order of time and id.
+
+        `after` is the last one's id without the tenant; model_id None stands for all.
+        """
+
+    def usage_days(
+        self, tenant: str, since: datetime, until: datetime, *, model_id: str | None, after: str, limit: int
+    ) -> Sequence[UsagePeriod]:
+        """As `usage_hours`."""
+
+    def settle_usage(self, before: datetime, limit: int) -> int:
+        """Keep of older hours and days the sums alone, at most so many of each. How many there were."""
+
+
+class AuditStore(Protocol):
+    """Audit logs: entries are added at the end, and go at the beginning when their time is over."""
+
+    def audit_tail(self, tenant: str) -> tuple[int, str]:
+        """Number and hash of the last entry; 0 and an empty one for a new log."""
+
+    def add_audit(self, entry: AuditEntry) -> bool:
+        """False when its number, or its id, is there already."""
+
+    def has_audit(self, entry_id: str) -> bool: ...
+
+    def audit_page(
+        self, tenant: str, *, before: int | None, action: str, object_id: str, limit: int
+    ) -> Sequence[AuditEntry]:
+        """Newest first, with numbers below `before`; empty strings stand for any."""
+
+    def audit_range(self, tenant: str, after: int, limit: int) -> Sequence[AuditEntry]:
+        """In order of number, behind `after`."""
+
+    def audit_chain(self, tenant: str) -> AuditChain: ...
+    def expire_audit(self, before: datetime) -> int:
+        """Drop older entries of all logs, remembering what came before the rest. How many went."""
+
+
+class Store(
+    AccountStore,
+    SessionStore,
+    TokenStore,
+    ModelStore,
+    VersionStore,
+    AttemptStore,
+    UsageStore,
+    AuditStore,
+    Protocol,
+):
     """The truth. Every write is acknowledged by a majority and on disk.
 
     Methods for a caller take the tenant and see nothing of another's. The ones
     that say `any tenant` are for the coordinator and the gateway's read-through.
     """
+
+
+class Passwords(Protocol):
+    """Hashes of passwords, at a cost that makes guessing slow."""
+
+    def place(self) -> AbstractContextManager[None]:
+        """To be had before anything else is done for who shows a password. Raises Overloaded."""
+
+    def hash(self, password: str) -> str:
+        """In PHC form."""
+
+    def matches(self, password: str, password_hash: str | None) -> bool:
+        """As costly, and False, where there is none."""
+
+    def outdated(self, password_hash: str) -> bool:
+        """It was made at another cost than now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +372,32 @@ class StoredObject:
     bytes: int
     sha256: str
     etag: str
+
+
+class PayloadStore(Protocol):
+    """Inputs and answers on their way. Nothing of them is kept for long."""
+
+    def presign_put(self, key: str, *, size: int, seconds: int) -> UploadPart:
+        """A grant to store bytes of exactly this size, for so long."""
+
+    def presign_put_any(self, key: str, *, seconds: int) -> str:
+        """A URL to store whatever it is, for so long; for our own hosts."""
+
+    def presign_get(self, key: str, *, seconds: int) -> str:
+        """A URL to fetch it, for so long. Nobody has looked whether it is there."""
+
+    def stored(self, key: str) -> StoredObject | None:
+        """What is there, or None."""
+
+    def put(self, key: str, body: bytes) -> None: ...
+    def get(self, key: str) -> bytes | None:
+        """All of it, or None where there is nothing."""
+
+    def delete_older(self, prefix: str, *, than: datetime, limit: int) -> int:
+        """Objects whose key begins so and that came before: how many went, no more than `limit`."""
+
+    def expire(self, prefix: str, *, days: int) -> bool:
+        """Let the store itself delete what is so old. False where it cannot."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 One pass also brings the hot state in line with the truth, which is how a
 flushed Redis fills again, records what hosts found about new versions, moves
 traffic on to those that are loaded, takes away candidates beyond their limits,
-and removes what was deleted long ago.
+removes what was deleted long ago, and adds up usage.
 """
 
 from __future__ import annotations
@@ -12,16 +12,21 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from chalicelib.audit import Audit
 from chalicelib.contract import limits
 from chalicelib.contract.errors import ModelRocketError
 from chalicelib.contract.hotstate import HotState
 from chalicelib.coordinator.planner import Action, Assign, ForgetHost, Policy, plan
 from chalicelib.coordinator.state import FleetState, ModelState
 from chalicelib.deletion import Deletion
+from chalicelib.operators import Operators
+from chalicelib.payloads import Payloads
 from chalicelib.ports import Store
+from chalicelib.projection import TokenProjection
 from chalicelib.records import Model, routing_record
 from chalicelib.traffic import Traffic
 from chalicelib.uploads import Uploads
+from chalicelib.usage import Metering
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +48,10 @@ class UseCases:
     uploads: Uploads
     traffic: Traffic
     deletion: Deletion
+    operators: Operators
+    metering: Metering
+    audit: Audit
+    payloads: Payloads
 
 
 class Reconciler:
@@ -51,9 +60,14 @@ class Reconciler:
     def __init__(self, *, store: Store, hot: HotState, cases: UseCases, policy: Policy, loop: Loop) -> None:
         self._store = store
         self._hot = hot
+        self._tokens = TokenProjection(store=store, hot=hot)
         self._uploads = cases.uploads
         self._traffic = cases.traffic
         self._deletion = cases.deletion
+        self._metering = cases.metering
+        self._audit = cases.audit
+        self._operators = cases.operators
+        self._payloads = cases.payloads
         self._policy = policy
         self._loop = loop
 
@@ -78,23 +92,22 @@ class Reconciler:
         """One pass."""
         self._uploads.settle()
         self._uploads.repair()
+        self._operators.settle()
         projection = self._hot.begin_projection()
-        self._project_tokens()
+        tokens_until = self._tokens.project(projection.tokens_until)
         models = tuple(self._project_models())
         self._project_tombstones()
-        self._hot.end_projection(projection)
+        self._hot.end_projection(projection, tokens_until=tokens_until)
         self._deletion.reap()
         now, hosts = self._hot.hosts()
         actions = plan(FleetState(now=now, hosts=hosts, models=models), self._policy)
         for action in actions:
             self._apply(action, models)
+        self._metering.roll_up()
+        self._audit.settle()
+        if self._hot.sweep_due(every=limits.PAYLOAD_SWEEP_SECONDS):
+            self._payloads.sweep()
         return actions
-
-    def _project_tokens(self) -> None:
-        after = ""
-        while page := self._store.tokens_page(after, limits.PROJECTION_PAGE):
-            self._hot.put_tokens((token.sha256, token.hot()) for token in page)
-            after = page[-1].sha256
 
     def _project_models(self) -> Iterator[ModelState]:
         """Routes of all models; yields those that serve."""

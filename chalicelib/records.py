@@ -11,8 +11,9 @@ whether it has traffic; that is the model's.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
@@ -33,6 +34,7 @@ from chalicelib.contract.messages import (
     VersionRecord,
     WeightsFile,
 )
+from chalicelib.contract.metering import Usage, total
 
 
 class VersionState(StrEnum):
@@ -56,6 +58,7 @@ VERSION_MOVES: Final = frozenset(
 
 
 _FAR_AHEAD: Final = 1_000_000
+_NAMED_ACCOUNTS: Final = uuid.UUID("5b1f2c0e-6a55-4f0e-9b59-0b6f4a3d7c11")
 
 
 class Role(StrEnum):
@@ -69,18 +72,51 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """A tenant.
 
     Attributes:
+        founder: it signed itself up while there was no other account.
         email: in lower case, unique; empty for one that nobody logs in to.
         password_hash: argon2id in PHC form; None where nobody logs in.
+        password_expired: who logs in may only choose another one.
         sessions_from: sessions that began before it are over.
+        suspended_at: its credentials and sessions are refused since; None where they are not.
+        revision: grows with every change.
     """
 
     id: str
     name: str
     created_at: datetime
     role: Role = Role.MEMBER
+    founder: bool = False
     email: str = ""
     password_hash: str | None = None
+    password_expired: bool = False
     sessions_from: datetime | None = None
+    suspended_at: datetime | None = None
+    revision: int = 1
+
+
+def named_account_id(name: str) -> str:
+    """The id of an account that a deployment makes for itself, so that it finds it again."""
+    return str(uuid.uuid5(_NAMED_ACCOUNTS, name))
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """A log-in that goes on. Only the SHA-256 of its secret is kept, which is also how it is found.
+
+    Attributes:
+        began_at: before the password was looked at.
+        last_used_at: to the minute.
+        expires_at: when it is over unless it is used before, and at the latest.
+        address, user_agent: of the log-in.
+    """
+
+    id: str
+    sha256: str
+    tenant: str
+    began_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    address: str
+    user_agent: str
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +129,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
         created_by: the hint of the key, or the e-mail address, that made it.
         expires_at: when it stops; also set, sooner, when it is rotated.
         rotated_to: the id of the token that takes its place.
+        suspended: its account is.
         last_used_at: to the minute.
         revision: grows with every change but that of `last_used_at`.
     """
@@ -111,6 +148,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_second: float | None = None
     rotated_to: str | None = None
     revoked_at: datetime | None = None
+    suspended: bool = False
     last_used_at: datetime | None = None
     revision: int = 1
 
@@ -124,8 +162,110 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
             model_id=self.model_id,
             expires_at=self.expires_at.timestamp() if self.expires_at else None,
             requests_per_second=self.requests_per_second,
-            revoked=self.revoked_at is not None,
+            revoked=self.suspended or self.revoked_at is not None,
         )
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """What a request was answered, to be answered again."""
+
+    status: int
+    body: str
+
+
+class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A request under an Idempotency-Key.
+
+    Attributes:
+        id: made from the tenant and the key.
+        request: SHA-256 of method, path and body.
+        repeatable: it succeeded, and doing it again finds what it made.
+        answered: what it was answered; None while it is under way, and where it is done again instead.
+    """
+
+    id: str
+    tenant: str
+    request: str
+    began_at: datetime
+    repeatable: bool = False
+    answered: Answered | None = None
+
+
+class UsagePeriod(msgspec.Struct, frozen=True, kw_only=True):
+    """What one key used of one version in an hour (or a day).
+
+    Attributes:
+        at: when it began.
+        parts: by minute of the hour (hour of the day), as they came; they only ever grow.
+        settled: the sum of parts that are not kept by themselves any more.
+    """
+
+    id: str
+    tenant: str
+    at: datetime
+    token_id: str
+    model_id: str
+    version: int
+    parts: dict[str, Usage] = {}
+    settled: Usage = Usage()
+
+    @property
+    def total(self) -> Usage:
+        return total((self.settled, *self.parts.values()))
+
+
+class AuditOutcome(StrEnum):
+    OK = "ok"
+    REFUSED = "refused"
+
+
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of an account's audit log. Never payloads, secrets or whole credentials.
+
+    Attributes:
+        id: new for every entry, so that one is not written twice.
+        tenant: whose log; `platform` where nobody was recognised, and for what is not one account's.
+        at: when it happened, in whole milliseconds.
+        actor: the hint of a key, an e-mail address, `operator` (of another account), or `platform`.
+        action: what, as `key.create`.
+        object_type, object_id, object_name: on what, as far as it is known.
+        address, user_agent: from where.
+        outcome, code: `refused` with the code of the error.
+        number: 1, 2, 3 … in the tenant's log.
+        previous: the `hash` of the entry before; empty for the first.
+        hash: SHA-256 of this entry in canonical JSON, `previous` included.
+    """
+
+    id: str
+    tenant: str
+    actor: str
+    action: str
+    at: datetime = datetime.min.replace(tzinfo=UTC)
+    outcome: AuditOutcome = AuditOutcome.OK
+    code: str = ""
+    object_type: str = ""
+    object_id: str = ""
+    object_name: str = ""
+    address: str = ""
+    user_agent: str = ""
+    request_id: str = ""
+    number: int = 0
+    previous: str = ""
+    hash: str = ""
+
+
+class AuditChain(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a log beside its entries. `id` is the tenant's.
+
+    Attributes:
+        anchor: number of the last entry whose time was over; `anchor_hash` is its hash.
+        last: the highest number that was written.
+    """
+
+    id: str
+    anchor: int = 0
+    anchor_hash: str = ""
+    last: int = 0
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from enum import StrEnum
+from typing import Final, TypeVar, cast
 
 from chalicelib.contract import limits
+from chalicelib.contract.limiting import AccountLimits
 
 Value = TypeVar("Value")
+_PASSWORD_COST: Final = re.compile(r"m=(\d{1,7}),t=(\d{1,3}),p=(\d{1,2})")
+_PASSWORD_WORK_KIB_MIN: Final = 7168 * 5
+"""The least of those that are recommended, m=7168,t=5."""
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class SignUpMode(StrEnum):
+    """Who may make an account for oneself: anybody, nobody, or whoever comes before there is any."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    FIRST = "first"
+
+
+@dataclass(frozen=True, slots=True)
+class HashCost:
+    """What one argon2id hash of a password costs."""
+
+    memory_kib: int
+    rounds: int
+    lanes: int
 
 
 class InvalidSettings(Exception):
@@ -26,7 +49,10 @@ class Settings:
         dispatch_key: signs the tickets that hosts check.
         retention_seconds: how long the bytes of what was deleted are kept.
         upload_part_bytes: larger files arrive in parts of this size.
+        sign_up: who may make an account for oneself.
+        password_cost: what guessing one password costs.
         host_network: the only network inference requests are forwarded into.
+        account_concurrency_max: requests of one account under way at the same time.
     """
 
     mongo_url: str
@@ -41,6 +67,14 @@ class Settings:
     loop_seconds: float
     retention_seconds: float
     upload_part_bytes: int
+    sign_up: SignUpMode
+    password_cost: HashCost
+    account_requests_per_second: float
+    account_concurrency_max: int
+
+    @property
+    def account_limits(self) -> AccountLimits:
+        return AccountLimits.of(self.account_requests_per_second, self.account_concurrency_max)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -59,9 +93,24 @@ class Settings:
             loop_seconds=reader.read("LOOP_SECONDS", float, "50"),
             retention_seconds=reader.read("RETENTION_SECONDS", float, str(limits.RETENTION_SECONDS)),
             upload_part_bytes=reader.read("UPLOAD_PART_BYTES", _part_bytes, str(limits.UPLOAD_PART_BYTES)),
+            sign_up=reader.read("SIGN_UP", _sign_up, SignUpMode.FIRST),
+            password_cost=reader.read("PASSWORD_COST", _password_cost, "m=19456,t=2,p=1"),
+            account_requests_per_second=reader.read(
+                "ACCOUNT_REQUESTS_PER_SECOND", _positive, str(limits.ACCOUNT_REQUESTS_PER_SECOND)
+            ),
+            account_concurrency_max=reader.read(
+                "ACCOUNT_CONCURRENCY", int, str(limits.ACCOUNT_CONCURRENCY_MAX)
+            ),
         )
         reader.raise_problems()
         return settings
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not number > 0:
+        raise ValueError("more than 0 expected")
+    return number
 
 
 def _part_bytes(text: str) -> int:
@@ -70,6 +119,21 @@ def _part_bytes(text: str) -> int:
     if int(text) < least:
         raise ValueError(f"at least {least} bytes expected")
     return int(text)
+
+
+def _sign_up(text: str) -> SignUpMode:
+    if text not in set(SignUpMode):
+        raise ValueError(f"one of {', '.join(SignUpMode)} expected")
+    return SignUpMode(text)
+
+
+def _password_cost(text: str) -> HashCost:
+    """As a hash says it itself; see RFC 9106, and OWASP's Password Storage Cheat Sheet for the least."""
+    found = _PASSWORD_COST.fullmatch(text)
+    memory_kib, rounds, lanes = map(int, found.groups()) if found else (0, 0, 0)
+    if memory_kib * rounds < _PASSWORD_WORK_KIB_MIN or not rounds or not lanes or memory_kib < 8 * lanes:
+        raise ValueError("as costly as m=19456,t=2,p=1 or more expected: KiB of memory, rounds, lanes")
+    return HashCost(memory_kib, rounds, lanes)
 
 
 class _Reader:

@@ -19,6 +19,7 @@ from typing import Annotated, Final
 
 import msgspec
 
+from chalicelib.audit import Acted, Audit
 from chalicelib.auth import Principal
 from chalicelib.contract.errors import Conflict, DependencyFailed, InvalidRequest, NotFound
 from chalicelib.contract.hotstate import HotState
@@ -78,9 +79,16 @@ class Traffic:
     """The rollout use cases."""
 
     def __init__(
-        self, *, store: Store, hot: HotState, now: Callable[[], datetime], replicas_per_model: int
+        self,
+        *,
+        store: Store,
+        hot: HotState,
+        audit: Audit,
+        now: Callable[[], datetime],
+        replicas_per_model: int,
     ) -> None:
         self._store = store
+        self._audit = audit
         self._hot = hot
         self._now = now
         self._replicas_per_model = replicas_per_model
@@ -140,6 +148,8 @@ class Traffic:
             if model.active_version is not None:
                 changed = activating(model, self._activation_of(version, by=by))
             if self._apply(model, changed, by=by, why="activated"):
+                if changed.active_version_id == version.id:
+                    self._tell("version.activate", model, version.number)
                 self.advance(changed)
                 return
         raise Conflict("The model's traffic changes too often at once. Try again.")
@@ -157,8 +167,10 @@ class Traffic:
         waited = (self._now() - model.activation.since).total_seconds()
         if may_take_over(version.id, wanted, warmth, waited_seconds=waited):
             changed = activated(model, version)
-            done = self._apply(model, changed, by=model.activation.by, why="activated")
-            return changed if done else self._store.any_model(model.id) or model
+            if self._apply(model, changed, by=model.activation.by, why="activated"):
+                self._tell("version.activate", model, version.number)
+                return changed
+            return self._store.any_model(model.id) or model
         self._load(version, wanted)
         return model
 
@@ -171,7 +183,8 @@ class Traffic:
         if reason is None:
             return model
         changed = without_candidate(model)
-        self._apply(model, changed, by=_PLATFORM, why=f"rolled back automatically: {reason}")
+        if self._apply(model, changed, by=_PLATFORM, why=f"rolled back automatically: {reason}"):
+            self._tell("model.rollback", model, candidate.version)
         return self._store.any_model(model.id) or changed
 
     def held_on(self, model: Model) -> frozenset[str]:
@@ -243,6 +256,11 @@ class Traffic:
         versions = {version.id: version for version in self._store.any_versions(ids)}
         self._hot.put_model(routing_record(changed, versions))
         return True
+
+    def _tell(self, action: str, model: Model, number: int) -> None:
+        """The audit log, of what nobody asked for at this moment."""
+        name = f"{model.name} version {number}"
+        self._audit.by_platform(Acted(model.tenant, action, "model", model.id, name))
 
     def _prefetch(self, model: Model) -> None:
         """Have hosts load what is on trial, before the coordinator's next pass does."""

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 import msgspec
 
@@ -55,7 +56,7 @@ class BeginUpload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bytes: int
     sha256: str
     framework: str = ""
-    receipt: msgspec.Raw = msgspec.Raw()
+    receipt: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     activate: bool = True
     weights: AnnouncedFile | None = None
 
@@ -98,23 +99,24 @@ class Uploads:
         self._now = now
         self._new_id = new_id
 
-    def begin(self, principal: Principal, request: BeginUpload) -> BegunUpload:
+    def begin(self, principal: Principal, request: BeginUpload, *, seed: bytes | None = None) -> BegunUpload:
         """A new version of the tenant's model of this name, which is made if there is none.
 
-        The model's latest version goes on if it still waits for the same content.
+        The model's latest version goes on if it still waits for the same content. With the same `seed`
+        it is always the same version, wherever it stands by now.
         """
         _check(request)
         if request.weights is not None:
             self._check_fits(request.bytes + request.weights.bytes)
         fresh = Model(id=self._new_id(), tenant=principal.tenant, name=request.name, created_at=self._now())
         model = self._store.ensure_model(fresh)
-        version = self._interrupted(model, request) or self._add_version(model, request)
+        version = self._begun(model, request, seed)
         return BegunUpload(
             model=model,
             created=model.id == fresh.id,
-            tokens=self._store.count_tokens(principal.tenant, model.id),
+            tokens=self._store.count_tokens(principal.tenant, model.id, at=self._now()),
             version=version,
-            parts=self._arrivals.missing(version),
+            parts=self._arrivals.missing(version) if version.state is VersionState.UPLOADING else (),
         )
 
     def missing(self, principal: Principal, model_id: str, number: int) -> tuple[UploadPart, ...]:
@@ -193,6 +195,13 @@ class Uploads:
                 "models. Make it smaller (quantise it, for example)."
             )
 
+    def _begun(self, model: Model, request: BeginUpload, seed: bytes | None) -> Version:
+        if seed is None:
+            return self._interrupted(model, request) or self._add_version(model, request, self._new_id)
+        version_id = str(UUID(bytes=seed[:16], version=4))
+        begun = self._store.any_version(version_id) or self._interrupted(model, request)
+        return begun or self._add_version(model, request, lambda: version_id)
+
     def _interrupted(self, model: Model, request: BeginUpload) -> Version | None:
         """The latest version, if its upload was begun by the same announcement and not completed."""
         latest = self._store.last_number(model.tenant, model.id)
@@ -201,9 +210,9 @@ class Uploads:
             return None
         return version if _was_begun_by(version, request) else None
 
-    def _add_version(self, model: Model, request: BeginUpload) -> Version:
+    def _add_version(self, model: Model, request: BeginUpload, new_id: Callable[[], str]) -> Version:
         for _ in range(_NUMBER_TRIES):
-            version_id = self._new_id()
+            version_id = new_id()
             folder = f"models/{model.tenant}/{model.id}/{version_id}"
             version = Version(
                 id=version_id,

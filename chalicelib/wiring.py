@@ -12,21 +12,36 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
+from chalicelib.accounts import Accounts
 from chalicelib.adapters.hosts import HttpHostCalls
 from chalicelib.adapters.mongo import MongoStore
+from chalicelib.adapters.passwords import Argon2Passwords
+from chalicelib.adapters.passwords import Clock as PasswordClock
 from chalicelib.adapters.s3 import S3Objects
+from chalicelib.answers import Answers
 from chalicelib.arrivals import Arrivals
+from chalicelib.audit import Audit
 from chalicelib.auth import Auth
 from chalicelib.contract import limits
 from chalicelib.contract.hotstate import HotState
+from chalicelib.contract.hotstate.admission import Admissions
 from chalicelib.coordinator.planner import Policy
 from chalicelib.deletion import Deletion
+from chalicelib.explaining import Explaining
+from chalicelib.guards import RouteGuards
+from chalicelib.guessing import Guessing
+from chalicelib.idempotency import Attempts
+from chalicelib.keys import Keys
 from chalicelib.models import Models
+from chalicelib.operators import Operators
+from chalicelib.payloads import Origin, Payloads
 from chalicelib.reconciler import Loop, Reconciler, UseCases
-from chalicelib.routing import Clocks, Dispatching, Router
+from chalicelib.routing import Clocks, Dispatcher, Dispatching, Lookups, Router, Transfers
+from chalicelib.sessions import Sessions
 from chalicelib.settings import Settings
 from chalicelib.traffic import Traffic
 from chalicelib.uploads import Uploads
+from chalicelib.usage import Metering
 
 _REDIS_SECONDS_MAX: Final = 1.0
 
@@ -40,11 +55,21 @@ class ControlPlane:
     hot: HotState
     objects: S3Objects
     auth: Auth
+    guards: RouteGuards
+    sessions: Sessions
+    accounts: Accounts
+    operators: Operators
+    keys: Keys
+    explaining: Explaining
     uploads: Uploads
     models: Models
     traffic: Traffic
     deletion: Deletion
+    metering: Metering
+    audit: Audit
     router: Router
+    payloads: Payloads
+    answers: Answers
     reconciler: Reconciler
 
 
@@ -60,34 +85,71 @@ def build(environ: Mapping[str, str]) -> ControlPlane:
     store = MongoStore(settings.mongo_url, database=settings.mongo_database)
     hot = HotState.connect(settings.redis_url, timeout_seconds=_REDIS_SECONDS_MAX)
     objects = S3Objects(settings.s3_bucket, endpoint_url=settings.s3_endpoint_url)
-    traffic = Traffic(store=store, hot=hot, now=_now, replicas_per_model=limits.REPLICAS_PER_MODEL)
+    audit = Audit(store=store, late=hot, now=_now, monotonic=time.monotonic, new_id=new_id)
+    metering = Metering(store=store, hot=hot, now=_now)
+    traffic = Traffic(
+        store=store, hot=hot, audit=audit, now=_now, replicas_per_model=limits.REPLICAS_PER_MODEL
+    )
     arrivals = Arrivals(store=store, objects=objects, part_bytes=settings.upload_part_bytes)
     uploads = Uploads(store=store, arrivals=arrivals, hot=hot, traffic=traffic, now=_now, new_id=new_id)
     deletion = Deletion(
-        store=store, objects=objects, hot=hot, now=_now, retention_seconds=settings.retention_seconds
+        store=store,
+        objects=objects,
+        hot=hot,
+        audit=audit,
+        now=_now,
+        retention_seconds=settings.retention_seconds,
+    )
+    payloads = Payloads(objects, Origin(settings.dispatch_key, time.time, os.urandom))
+    router = _router(settings, store, hot, payloads)
+    auth = Auth(store=store, now=_now, monotonic=time.monotonic)
+    attempts = Attempts(store=store, secret=settings.dispatch_key, now=_now)
+    sessions = Sessions(store=store, now=_now, monotonic=time.monotonic, new_id=new_id)
+    passwords = Argon2Passwords(settings.password_cost, PasswordClock(time.monotonic, time.sleep))
+    operators = Operators(
+        store=store, hot=hot, sessions=sessions, passwords=passwords, now=_now, new_id=new_id
     )
     return ControlPlane(
         settings=settings,
         store=store,
         hot=hot,
         objects=objects,
-        auth=Auth(store=store, hot=hot, now=_now, new_id=new_id),
+        auth=auth,
+        guards=RouteGuards(auth, sessions, attempts, audit, settings.public_url),
+        sessions=sessions,
+        accounts=Accounts(
+            store=store,
+            sessions=sessions,
+            passwords=passwords,
+            guessing=Guessing(hot=hot, monotonic=time.monotonic),
+            sign_up=settings.sign_up,
+            now=_now,
+            new_id=new_id,
+        ),
+        operators=operators,
+        keys=Keys(store=store, hot=hot, auth=auth, now=_now, new_id=new_id),
+        explaining=Explaining(store=store, hot=hot, account_rate=settings.account_limits.rate, now=_now),
         uploads=uploads,
         models=Models(store=store),
         traffic=traffic,
         deletion=deletion,
-        router=Router(
-            store=store,
-            hot=hot,
-            hosts=HttpHostCalls(),
-            clocks=Clocks(monotonic=time.monotonic, unix=time.time),
-            dispatching=Dispatching(key=settings.dispatch_key, network=settings.host_network),
-            generator=random.Random(),
-        ),
+        metering=metering,
+        audit=audit,
+        router=router,
+        payloads=payloads,
+        answers=Answers(hot=hot, router=router, payloads=payloads, new_id=new_id),
         reconciler=Reconciler(
             store=store,
             hot=hot,
-            cases=UseCases(uploads=uploads, traffic=traffic, deletion=deletion),
+            cases=UseCases(
+                uploads=uploads,
+                traffic=traffic,
+                deletion=deletion,
+                operators=operators,
+                metering=metering,
+                audit=audit,
+                payloads=payloads,
+            ),
             policy=Policy(
                 replicas_per_model=limits.REPLICAS_PER_MODEL, host_dead_seconds=limits.HOST_DEAD_SECONDS
             ),
@@ -98,6 +160,30 @@ def build(environ: Mapping[str, str]) -> ControlPlane:
                 wait=time.sleep,
             ),
         ),
+    )
+
+
+def _router(settings: Settings, store: MongoStore, hot: HotState, payloads: Payloads) -> Router:
+    admissions = Admissions(settings.redis_url, account=settings.account_limits, clock=time.monotonic)
+    return Router(
+        lookups=Lookups(
+            store=store,
+            hot=hot,
+            admissions=admissions,
+            account=settings.account_limits,
+            clock=time.monotonic,
+        ),
+        dispatcher=Dispatcher(
+            hosts=HttpHostCalls(time.monotonic),
+            admissions=admissions,
+            fleet=hot.hosts,
+            clocks=Clocks(monotonic=time.monotonic, unix=time.time),
+            dispatching=Dispatching(key=settings.dispatch_key, network=settings.host_network),
+            generator=random.Random(),
+        ),
+        admissions=admissions,
+        transfers=Transfers(payloads),
+        monotonic=time.monotonic,
     )
 
 

@@ -28,10 +28,12 @@ from chalicelib.contract.messages import HostState
 from host_container import heap
 from host_container.access import Access
 from host_container.agent import Agent
+from host_container.answers import Deferred, Held
 from host_container.artifacts import Artifacts, connect
 from host_container.builds import Builds
 from host_container.connections import Front
 from host_container.departures import Departures
+from host_container.errands import Means
 from host_container.events import EventLog, LogHandler
 from host_container.examination import ExaminationLimits
 from host_container.fairness import Room, Turns
@@ -39,6 +41,7 @@ from host_container.front import Door
 from host_container.ledger import Ledger
 from host_container.metrics import Gauge, Metrics
 from host_container.notices import Notices
+from host_container.payloads import Payloads, Place
 from host_container.prepare import Bench, Preparer
 from host_container.prepared import LOAD_SECONDS_MIN, form
 from host_container.presence import Address, Presence
@@ -50,6 +53,7 @@ from host_container.sandbox import SandboxUnavailable, missing_protections
 from host_container.settings import InvalidSettings, Settings
 from host_container.tally import Tally
 from host_container.trials import Trials
+from host_container.usage import Meter
 from host_container.workers import WorkerPolicy, Workers
 
 EX_CONFIG: Final = 78
@@ -131,7 +135,8 @@ class Host:
         await self.agent.beat()
         await asyncio.sleep(limits.DRAIN_PROPAGATION_SECONDS)
         self.router.closed = True
-        while self.router.in_flight and time.monotonic() < give_up_at:
+        deferred = self.front.door.errands.deferred
+        while (self.router.in_flight or deferred.telling) and time.monotonic() < give_up_at:
             await asyncio.sleep(_POLL_SECONDS)
         await self.agent.leave()
         await asyncio.sleep(_POLL_SECONDS)  # let the last answers leave
@@ -176,7 +181,7 @@ def compose(
     builds = Builds(artifacts, examination, events=events, load_seconds_min=form_load_seconds_min(execution))
     parts = Parts(hot, artifacts, builds, workers, ledger, notices, events, clocks.monotonic)
     replicas = Replicas(parts, bytes_max=settings.memory_bytes_max)
-    tally = Tally()
+    tally, meter = Tally(), Meter(_new_id())
     trials = Trials(tally, replicas, workers=workers, events=events, clock=clocks.monotonic)
     router = Router(
         RouterParts(replicas, workers, trials, Turns(clocks.monotonic)),
@@ -190,6 +195,7 @@ def compose(
         replicas=replicas,
         notices=notices,
         tally=tally,
+        meter=meter,
         departures=Departures(hot, replicas, artifacts),
         in_flight=lambda: router.in_flight,
         events=events,
@@ -207,16 +213,26 @@ def compose(
     preparer = Preparer(jobs, settings.host_id, bench=bench, events=events)
     metrics = Metrics(_gauges(router, replicas, artifacts))
     events.observed_by(metrics.observe)
+    room = Room(caller_bytes_max=limits.CALLER_BODY_BYTES_MAX, bytes_max=limits.HOST_BODY_BYTES_MAX)
+    store = Place(settings.s3_bucket, settings.s3_endpoint_url)
+    payloads = Payloads(store, room, clock=clocks.monotonic)
     door = Door(
         router=router,
         access=Access(hot, clock=clocks.monotonic),
         presence=presence,
         events=events,
         metrics=metrics,
+        meter=meter,
+        errands=Means(
+            payloads=payloads,
+            held=Held(),
+            deferred=Deferred(hot, payloads, events=events, clock=clocks.monotonic),
+            turns=router.turns,
+            clock=clocks.monotonic,
+        ),
         new_id=_new_id,
         clock=clocks.monotonic,
     )
-    room = Room(caller_bytes_max=limits.CALLER_BODY_BYTES_MAX, bytes_max=limits.HOST_BODY_BYTES_MAX)
     return Host(settings, presence, router, Front(door, room), agent, preparer, builds, events)
 
 

@@ -23,7 +23,7 @@ from chalicelib.contract import limits
 from chalicelib.contract.errors import DependencyFailed, ModelRocketError, Overloaded
 from chalicelib.contract.hotstate import CredentialView
 from chalicelib.contract.inference import NO_MODEL, authorised
-from chalicelib.contract.messages import ModelRecord
+from chalicelib.contract.messages import ModelRecord, TokenRecord
 
 _QUESTION_MAX: Final = 64
 """Permissions asked for in one round trip."""
@@ -33,8 +33,18 @@ _RENEWAL: Final = ""
 
 Key = tuple[str, str]
 """SHA-256 of a credential, and a model's id."""
-Found = ModelRecord | ModelRocketError
-"""The model, which has an active version; or why not: Unauthenticated, NotFound, PermissionDenied, Conflict,
+
+
+@dataclass(frozen=True, slots=True)
+class Permitted:
+    """A credential, and a model that it may run, which has an active version."""
+
+    model: ModelRecord
+    token: TokenRecord
+
+
+Found = Permitted | ModelRocketError
+"""What is permitted; or why not: Unauthenticated, NotFound, PermissionDenied, Conflict,
 DependencyFailed where that cannot be found out."""
 Then = Callable[[Found], None]
 
@@ -49,7 +59,7 @@ class Credentials(Protocol):
 class _Permission:
     """Times are on the monotonic clock: asked, good until, and to be asked for again from."""
 
-    model: ModelRecord
+    permitted: Permitted
     asked: float
     until: float
     renew: float
@@ -76,8 +86,8 @@ class Access:
         self._task: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="access")
 
-    def known(self, sha256: str, model_id: str) -> ModelRecord | None:
-        """The model, which has an active version, if that was found out just now."""
+    def known(self, sha256: str, model_id: str) -> Permitted | None:
+        """What is permitted, if that was found out just now."""
         key = (sha256, model_id)
         permission = self._permissions.get(key)
         if permission is None:
@@ -85,7 +95,7 @@ class Access:
         now = self._clock()
         if now >= permission.renew and key not in self._asking:
             self._ask(key, _RENEWAL)
-        return permission.model if now < permission.until else None
+        return permission.permitted if now < permission.until else None
 
     def find(self, sha256: str, model_id: str, then: Then, *, caller: str) -> None:
         """`then` hears, later; one look-up however many wait for it. Raises Overloaded."""
@@ -141,15 +151,15 @@ class Access:
 
     def _found(self, key: Key, view: CredentialView | None, began: float) -> Found:
         try:
-            model = _permitted(view, model_id=key[1])
+            permitted = _permitted(view, model_id=key[1])
         except DependencyFailed:
             return self._extended(key)
         except ModelRocketError as error:
             self._permissions.pop(key, None)
             return error.with_traceback(None)  # which would hold it, and be held by it, until it is collected
         until = began + limits.TOKEN_CACHE_SECONDS
-        self._remember(key, _Permission(model, began, until, began + limits.TOKEN_CACHE_SECONDS / 2))
-        return model
+        self._remember(key, _Permission(permitted, began, until, began + limits.TOKEN_CACHE_SECONDS / 2))
+        return permitted
 
     def _extended(self, key: Key) -> Found:
         """What is remembered, a little longer, while nobody can be asked."""
@@ -159,8 +169,8 @@ class Access:
             return _unknown()
         renew = now + _RETRY_SECONDS
         until = min(renew + limits.TOKEN_CACHE_SECONDS, known.asked + limits.OUTAGE_CACHE_SECONDS)
-        self._permissions[key] = _Permission(known.model, known.asked, until, renew)
-        return known.model
+        self._permissions[key] = _Permission(known.permitted, known.asked, until, renew)
+        return known.permitted
 
     def _remember(self, key: Key, permission: _Permission) -> None:
         """What is in use is renewed and so moves to the end; the front is what nobody uses."""
@@ -170,14 +180,16 @@ class Access:
             del self._permissions[next(iter(self._permissions))]
 
 
-def _permitted(view: CredentialView | None, *, model_id: str) -> ModelRecord:
+def _permitted(view: CredentialView | None, *, model_id: str) -> Permitted:
     """What is missing exists nowhere only if all there is has been written since the last flush."""
     complete = (
         view is not None and view.token is not None and (view.model is not None or model_id == NO_MODEL)
     )
     if view is None or not (complete or view.projected):
         raise _unknown()
-    return authorised(view.token, view.model, now=view.now)
+    model = authorised(view.token, view.model, now=view.now)
+    assert view.token is not None
+    return Permitted(model, view.token)
 
 
 def _unknown() -> DependencyFailed:

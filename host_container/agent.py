@@ -1,5 +1,5 @@
 """Speaks for this host to the control plane, through the hot state: heartbeats, replicas, assignments,
-what was seen of versions on trial, and what was deleted.
+what was seen of versions on trial, what was used at its own door, and what was deleted.
 
 Nothing waits for it: while the hot state is away the host serves what it has, and
 everything is told again when it is back.
@@ -24,6 +24,7 @@ from host_container.notices import Notices
 from host_container.presence import Presence
 from host_container.replicas import Replicas
 from host_container.tally import Tally
+from host_container.usage import Meter
 
 _JITTER: Final = 0.2
 
@@ -42,6 +43,7 @@ class Agent:
     replicas: Replicas
     notices: Notices
     tally: Tally
+    meter: Meter
     departures: Departures
     in_flight: Callable[[], int]
     events: EventLog
@@ -77,6 +79,7 @@ class Agent:
             if not reply.known:
                 self.notices.forgotten()
                 self.departures.forgotten()
+            self.replicas.check_stored()
             await self.notices.tell()
         except DependencyFailed as error:
             self._note_connected(False, error.message)
@@ -85,6 +88,7 @@ class Agent:
         self._converge(reply)
         with contextlib.suppress(DependencyFailed):  # the next beat does it
             await self._tell_counts()
+            await self._tell_usage()
             await self.departures.follow()
         return True
 
@@ -95,6 +99,7 @@ class Agent:
             await self.notices.tell()
             await asyncio.to_thread(self.hot.forget_host, self.presence.address.host_id)
             await self._tell_counts()
+            await self._tell_usage()
 
     async def _pause(self) -> None:
         seconds = limits.HEARTBEAT_SECONDS * self.random.uniform(1 - _JITTER, 1 + _JITTER)
@@ -116,6 +121,18 @@ class Agent:
             except DependencyFailed:
                 self.tally.give_back(trial, sums)
                 raise
+
+    async def _tell_usage(self) -> None:
+        """As often as it takes, each batch counted once. Raises DependencyFailed."""
+        while (batch := self.meter.batch()) is not None:
+            await asyncio.to_thread(
+                self.hot.tell_usage,
+                self.meter.source,
+                batch.number,
+                sums=batch.sums,
+                outcomes=batch.outcomes,
+            )
+            self.meter.told(batch)
 
     def _converge(self, reply: HeartbeatReply) -> None:
         """Prefetch in the background, one round at a time."""

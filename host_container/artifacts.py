@@ -164,6 +164,11 @@ class Artifacts:
             if there:
                 self._unpin(key)
 
+    def has(self, artifact: Artifact) -> bool:
+        """Whether its files, in either form, are here, as far as anybody looked."""
+        with self._lock:
+            return self._form_key(artifact) in self._cache or _key(artifact) in self._cache
+
     @contextmanager
     def workspace(self) -> Iterator[Path]:
         """An empty folder on the disk of the files, gone afterwards."""

@@ -44,9 +44,9 @@ from host_container.prepared import Built
 from host_container.providers import ON_CPU, Execution
 
 HEAD: Final = struct.Struct("<IBBxxIIQd")
-RAN: Final = struct.Struct("<fffII")
-"""Seconds waited, in the making of the batch, and run; rows of the batch; bytes of JSON before binary tensors
-(0: all)."""
+RAN: Final = struct.Struct("<fffIII")
+"""Seconds waited, in the making of the batch, and run; rows of the batch, the request's own of them; bytes of
+JSON before binary tensors (0: all)."""
 WITH: Final = struct.Struct("<Ixxxxd")
 """The slot of the other model, and how far floating-point outputs may be apart. Keeps a body behind it
 aligned."""

@@ -1,7 +1,8 @@
 """The host's door: its routes, and what becomes of one request.
 
     POST /infer                                  from a gateway: the inputs; header X-Rocket-Ticket, and
-                                                 X-Rocket-Form where they are Open Inference Protocol v2
+                                                 X-Rocket-Form where they are Open Inference Protocol v2,
+                                                 X-Rocket-Transfer where something goes through the store
     POST /inference                              from a caller: token, model and inputs
     GET  /v2, /v2/health/{live,ready}            Open Inference Protocol v2
     GET  /v2/models/{m}[/versions/{v}][/ready]   … with a token as Authorization: Bearer
@@ -25,9 +26,15 @@ from typing import Any, Final
 
 import orjson
 
-from chalicelib.contract import metadata
+from chalicelib.contract import limits, metadata
 from chalicelib.contract.choice import chosen, mirrored
-from chalicelib.contract.errors import MethodNotAllowed, ModelRocketError, NotFound
+from chalicelib.contract.errors import (
+    InvalidRequest,
+    MethodNotAllowed,
+    ModelRocketError,
+    NotFound,
+    Unauthenticated,
+)
 from chalicelib.contract.inference import (
     bearer,
     credential_sha256,
@@ -39,27 +46,34 @@ from chalicelib.contract.inference import (
 )
 from chalicelib.contract.messages import HostState, ModelRecord, VersionRecord
 from chalicelib.contract.metadata import ModelPath
+from chalicelib.contract.metering import UsageKey, compute_us
 from chalicelib.contract.tokens import token_sha256
-from host_container.access import Access, Found
+from chalicelib.contract.transfers import HEADER, INLINE_MAX, INPUTS_FROM, Transfer, passes
+from host_container.access import Access, Found, Permitted
 from host_container.admission import Admitted, OnTrial
 from host_container.encodings import decoded
+from host_container.errands import Ends, Errand, Means
 from host_container.events import EventLog
 from host_container.failures import too_late
 from host_container.frames import Asked, Form
-from host_container.http1 import JSON, Request, response
+from host_container.http1 import JSON, Request, Response, response
 from host_container.metrics import CONTENT_TYPE, Metrics
 from host_container.presence import Presence
 from host_container.router import Answer, Call, Router
+from host_container.usage import Meter, Use
 
 _TICKET: Final = b"x-rocket-ticket"
 _FORM: Final = b"x-rocket-form"
+_TRANSFER: Final = HEADER.lower().encode()
+_INPUTS_FROM: Final = INPUTS_FROM.lower().encode()
+_INLINE_MAX: Final = INLINE_MAX.lower().encode()
 _V2: Final = b"v2"
 _REQUEST_ID: Final = b"x-request-id"
 _DEADLINE: Final = b"x-deadline-ms"
 _HEADER_LENGTH: Final = metadata.HEADER_LENGTH.lower().encode()
 _BINARY: Final = "application/octet-stream"
 _GET, _POST = b"GET", b"POST"
-_OK, _UNAVAILABLE, _CLIENT_GONE = 200, 503, 499
+_OK, _ACCEPTED, _UNAVAILABLE, _CLIENT_GONE = 200, 202, 503, 499
 _STICKY_KEY: Final = b"x-sticky-key"
 _LOG_SECONDS: Final = 0.05
 _GATEWAY: Final = "gateway"
@@ -81,6 +95,8 @@ class Door:
     presence: Presence
     events: EventLog
     metrics: Metrics
+    meter: Meter
+    errands: Means
     new_id: Callable[[], str]
     clock: Callable[[], float]
 
@@ -126,6 +142,11 @@ class Door:
             asyncio.get_running_loop().call_later(_LOG_SECONDS, self.events.flush)
 
     @property
+    def identity(self) -> Mapping[str, str]:
+        """Which process this is."""
+        return {"host_id": self.presence.address.host_id, "boot_id": self.presence.boot_id}
+
+    @property
     def _ready(self) -> bool:
         return self.presence.state is HostState.READY
 
@@ -145,11 +166,7 @@ class Door:
         return None
 
     def _health(self, request: Request, reply: Reply, *, ready: bool) -> None:
-        body = {
-            "status": "ok" if ready else str(self.presence.state),
-            "host_id": self.presence.address.host_id,
-            "boot_id": self.presence.boot_id,
-        }
+        body = {"status": "ok" if ready else str(self.presence.state), **self.identity}
         self._plain(request, reply, body, _OK if ready else _UNAVAILABLE)
 
     def _plain(self, request: Request, reply: Reply, body: Mapping[str, Any], status: int = _OK) -> None:
@@ -172,10 +189,15 @@ class Exchange:
         "_answered",
         "_authorised",
         "_call",
+        "_callers_id",
         "_door",
+        "_errand",
         "_error_body",
         "_reply",
         "_request",
+        "_shown",
+        "_token_id",
+        "_use",
         "_version",
         "request_id",
         "started",
@@ -190,8 +212,13 @@ class Exchange:
         self._reply = reply
         self._error_body = error_body
         self._call: Call | None = None
+        self._errand: Errand | None = None
         self._answered = False
         self._authorised = 0.0
+        self._callers_id = self._token_id = ""
+        self._shown: tuple[str, str] | None = None
+        """The credential's SHA-256, and the model's id it was shown for."""
+        self._use: Use | None = None
         self._version: int | None = None
         self.started = door.clock()
         self.request_id = ""
@@ -204,10 +231,13 @@ class Exchange:
         except ModelRocketError as error:
             self.fail(error)
         except Exception:  # the boundary of a request: it fails alone and tells the caller nothing of ours
-            crash = traceback.format_exc()
-            self._door.events.write("crash", request_id=self.request_id, traceback=crash)
-            self.fail(ModelRocketError("Something went wrong here. Report the request id."))
+            self._crash()
         return self.cancel
+
+    def _crash(self) -> None:
+        """Of the exception that is being handled."""
+        self._door.events.write("crash", request_id=self.request_id, traceback=traceback.format_exc())
+        self.fail(ModelRocketError("Something went wrong here. Report the request id."))
 
     def cancel(self) -> None:
         """The client has gone."""
@@ -217,17 +247,19 @@ class Exchange:
         if self._call is not None:
             self._door.router.cancel(self._call)
         self._let_go()
+        self._count(_CLIENT_GONE, 0)
         self._door.note(self, _CLIENT_GONE, "")
 
     def fail(self, error: ModelRocketError) -> None:
+        if self._errand is not None and self._errand.comes_back(error):
+            return
         self.request_id = self.request_id or self._door.new_id()
         self._door.note(self, error.status, error.code)
-        keep_alive = self._door.keeps_alive(self._request)
         body = orjson.dumps(self._error_body(error, self.request_id))
         headers = error.headers(self.request_id)
         if self._version is not None:
             headers["X-Model-Version"] = str(self._version)
-        self._finish(response(error.status, body, headers=headers, keep_alive=keep_alive))
+        self._finish(Response(error.status, body, headers))
 
     # What may be asked. Each raises ModelRocketError when it ends here.
 
@@ -238,15 +270,19 @@ class Exchange:
         self._request.caller = _GATEWAY
         if self._request.headers.get(_FORM) == _V2:
             self._error_body = metadata.error_body
-            self._start(admitted, self._asked_v2())
+        signed = self._request.headers.get(_TRANSFER)
+        if signed is None:
+            self._run_dispatched(admitted)
         else:
-            self._start(admitted, Asked(self._request.body))
+            self._send(admitted, self._door.router.transfer(signed, admitted))
 
     def inference(self) -> None:
         self._take_request_id()
         self._check_method(_POST)
         seconds = read_deadline(self._header(_DEADLINE))
         body = read_inference(self._body())
+        if body.inputs_from is not None:
+            raise _no_payloads_here()
         asked = Asked(memoryview(body.inputs))
         self._authorise(body.token, body.model, lambda model: self._run(model, asked, seconds))
 
@@ -255,6 +291,8 @@ class Exchange:
         match path.what:
             case "infer":
                 self._check_method(_POST)
+                if _INPUTS_FROM in self._request.headers:
+                    raise _no_payloads_here()
                 seconds, asked = read_deadline(self._header(_DEADLINE)), self._asked_v2()
                 self._authorise(
                     None, path.model_id, lambda model: self._run(model, asked, seconds, path.version)
@@ -268,15 +306,46 @@ class Exchange:
             case _:
                 raise NotFound("There is no such path here.")
 
+    # By way of the store.
+
+    def _send(self, admitted: Admitted, transfer: Transfer) -> None:
+        """Off to the store. One that is answered later has been accepted when this returns."""
+        self.request_id, self.version_id = admitted.request_id, admitted.version_id
+        ends = Ends(run=self._run_fetched, done=self._finish, fail=self.fail, crash=self._crash)
+        errand = Errand(admitted, transfer, self._door.errands, ends, began=self.started)
+        errand.start()
+        self._errand = errand
+        if errand.later:
+            self._accepted(admitted.tenant, transfer)
+
+    def _accepted(self, tenant: str, transfer: Transfer) -> None:
+        told = Response(_ACCEPTED, orjson.dumps(self._door.identity), {})
+        self._reply(told.response(keep_alive=self._door.keeps_alive(self._request)))
+        self._request = replace(self._request)  # the connection goes on with its own
+        self._version = transfer.version
+        key = UsageKey(tenant, transfer.token_id, transfer.model_id, transfer.version)
+        self._use = Use(key, transfer.request_id if transfer.callers_id else "", 0)
+
+    def _run_fetched(self, admitted: Admitted, inputs: bytearray) -> None:
+        self._request.body = inputs
+        if self._use is not None:
+            self._use.bytes_in = len(inputs)
+        self.begin(partial(self._run_dispatched, admitted))
+
+    def _run_dispatched(self, admitted: Admitted) -> None:
+        v2 = self._request.headers.get(_FORM) == _V2
+        self._start(admitted, self._asked_v2() if v2 else Asked(self._request.body))
+
     # Who asks.
 
     def _authorise(self, token: str | None, model_id: str, then: Then) -> None:
         plain = token or bearer(self._header(b"authorization"))
-        model = None
+        permitted = None
         if plain and plain.isascii():
-            model = self._door.access.known(token_sha256(plain), model_id)
-        if model is not None:
-            self._permitted(model, then)
+            self._shown = token_sha256(plain), model_id
+            permitted = self._door.access.known(*self._shown)
+        if permitted is not None:
+            self._permitted(permitted, then)
             return
         told = partial(self._looked_up, then)
         self._door.access.find(
@@ -294,10 +363,11 @@ class Exchange:
         else:
             self.begin(partial(self._permitted, found, then))
 
-    def _permitted(self, model: ModelRecord, then: Then) -> None:
+    def _permitted(self, permitted: Permitted, then: Then) -> None:
         self._authorised = self._door.clock()
-        self._request.caller = model.tenant
-        then(model)
+        self._token_id = permitted.token.token_id
+        self._request.caller = permitted.model.tenant
+        then(permitted.model)
 
     # What becomes of it.
 
@@ -315,6 +385,8 @@ class Exchange:
                 quarantined=self._door.router.replicas.quarantined(),
             )
             admitted = replace(admitted, on_trial=OnTrial.of(model.candidate, mirror=other))
+        key = UsageKey(record.tenant, self._token_id, record.model_id, record.number)
+        self._use = Use(key, self._callers_id, len(self._request.body))
         self._start(admitted, asked)
 
     def _chosen(self, model: ModelRecord, version: str) -> VersionRecord:
@@ -342,7 +414,34 @@ class Exchange:
     def _done(self, result: Answer | ModelRocketError) -> None:
         if isinstance(result, ModelRocketError):
             self.fail(result)
+        elif result.timings.queue + result.timings.load > limits.CHECKED_AGAIN_SECONDS:
+            self._check_again(result)
+        else:
+            self._tell(result)
+
+    def _check_again(self, result: Answer) -> None:
+        """It waited: whether its token is still good. The gateway asks that of what comes with a ticket."""
+        shown = self._shown
+        if shown is None or self._door.access.known(*shown) is not None:
+            self._tell(result)
             return
+        try:
+            checked = partial(self._checked, result)
+            self._door.access.find(*shown, checked, caller=self._request.caller)
+        except ModelRocketError as error:
+            self.fail(error)
+
+    def _checked(self, result: Answer, found: Found) -> None:
+        if isinstance(found, Unauthenticated):
+            self.fail(found)
+        else:
+            self._tell(result)
+
+    def _tell(self, result: Answer) -> None:
+        if self._use is not None:
+            took = result.timings.run
+            self._use.compute_us = compute_us(run_seconds=took, rows=result.own_rows, run_rows=result.rows)
+            self._use.rows, self._use.cold = result.own_rows, result.cold
         headers = _headers(self.request_id, result, auth_seconds=self._auth_seconds())
         if result.json_bytes:
             headers[_HEADER_LENGTH.decode()] = str(result.json_bytes)
@@ -351,26 +450,55 @@ class Exchange:
     def _answer(
         self, body: bytes, headers: Mapping[str, str], content_type: str, answer: Answer | None = None
     ) -> None:
+        try:
+            told = self._passable(Response(_OK, body, headers, content_type))
+        except ModelRocketError as error:
+            self.fail(error)
+            return
         self._door.note(self, _OK, "", answer)
-        keep_alive = self._door.keeps_alive(self._request)
-        self._finish(response(_OK, body, headers=headers, keep_alive=keep_alive, content_type=content_type))
+        self._finish(told)
 
-    def _finish(self, answer: bytes) -> None:
-        if not self._answered:
-            self._answered = True
-            self._let_go()
-            self._reply(answer)
+    def _passable(self, outcome: Response) -> Response:
+        """What the caller can take: held instead, where that is a gateway and it is too large.
+
+        Raises Overloaded.
+        """
+        inline_max = self._request.headers.get(_INLINE_MAX)
+        binary = outcome.content_type != JSON
+        nobody_waits = self._errand is not None and self._errand.later
+        if nobody_waits or inline_max is None or passes(outcome.body, int(inline_max), binary=binary):
+            return outcome
+        return self._door.errands.held.hold(self.request_id, outcome)
+
+    def _finish(self, outcome: Response) -> None:
+        if self._answered:
+            return
+        self._answered = True
+        self._let_go()
+        if self._errand is not None and self._errand.later:
+            self._errand.tell(outcome, partial(self._count, outcome.status, len(outcome.body)))
+        else:
+            self._count(outcome.status, len(outcome.body))
+            self._reply(outcome.response(keep_alive=self._door.keeps_alive(self._request)))
+
+    def _count(self, status: int, bytes_out: int) -> None:
+        """What its caller used. Of a dispatched request the gateway counts that."""
+        if self._use is not None:
+            self._door.meter.count(self._use.outcome(status, bytes_out))
 
     def _let_go(self) -> None:
         """Of the body, and of the call that would come back here: no large body waits to be collected."""
         self._request.body = bytearray()
         self._call = None
+        if self._errand is not None:
+            self._errand.end()
 
     # What the request says.
 
     def _take_request_id(self) -> None:
         given = self._header(_REQUEST_ID)
-        self.request_id = given if given is not None and is_request_id(given) else self._door.new_id()
+        self._callers_id = given if given is not None and is_request_id(given) else ""
+        self.request_id = self._callers_id or self._door.new_id()
 
     def _check_method(self, method: bytes) -> None:
         if self._request.method != method:
@@ -391,6 +519,13 @@ class Exchange:
 
     def _auth_seconds(self) -> float | None:
         return self._authorised - self.started if self._authorised else None
+
+
+def _no_payloads_here() -> InvalidRequest:
+    return InvalidRequest(
+        "Payloads are for the platform's gateway: a host's own door cannot see whose they are. Ask there, or "
+        f"send the inputs themselves here: up to {limits.BODY_BYTES_MAX} bytes."
+    )
 
 
 def failure(error: ModelRocketError, request_id: str, *, keep_alive: bool) -> bytes:
@@ -415,6 +550,7 @@ def _headers(request_id: str, answer: Answer, *, auth_seconds: float | None) -> 
         "x-request-id": request_id,
         "x-model-version": str(answer.version),
         "x-batch-rows": str(answer.rows),
+        "x-rows": str(answer.own_rows),
         "server-timing": f"{auth}queue;dur={took.queue * 1000:.3f}, load;dur={took.load * 1000:.3f}, "
         f"batch;dur={took.batch * 1000:.3f}, run;dur={took.run * 1000:.3f}",
     }

@@ -52,13 +52,14 @@ _REPORTS: Final = frozenset({Kind.LOADED, Kind.FAILED})
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """An answer. Seconds; `json_bytes` of the body are JSON, 0 means all."""
+    """An answer. Seconds; `own_rows` of the run's `rows` are the request's; `json_bytes` are JSON, 0: all."""
 
     body: bytes
     queue_seconds: float
     batch_seconds: float
     run_seconds: float
     rows: int
+    own_rows: int
     json_bytes: int
 
 
@@ -345,13 +346,13 @@ def _outcome(one: Frame, pending: Pending) -> Outcome:
 def _ran(payload: memoryview) -> Ran:
     """Raises BrokenFrames."""
     try:
-        queued, batched, run, rows, json_bytes = RAN.unpack_from(payload)
+        queued, batched, run, rows, own_rows, json_bytes = RAN.unpack_from(payload)
     except struct.error as error:
         raise BrokenFrames("an answer that is cut short") from error
     body = bytes(payload[RAN.size :])
     if json_bytes > len(body) or not math.isfinite(queued + batched + run):
         raise BrokenFrames("an answer that cannot be")
-    return Ran(body, queued, batched, run, rows, json_bytes)
+    return Ran(body, queued, batched, run, rows, own_rows, json_bytes)
 
 
 def _read(payload: memoryview, kind: type[T]) -> T:

@@ -129,6 +129,25 @@ def too_large() -> PayloadTooLarge:
     return PayloadTooLarge(f"The body is larger than {limits.BODY_BYTES_MAX} bytes. Send fewer rows at once.")
 
 
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What a caller is told. `content_type` is not among the headers."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+    content_type: str = JSON
+
+    def response(self, *, keep_alive: bool) -> bytes:
+        return response(
+            self.status,
+            self.body,
+            headers=self.headers,
+            keep_alive=keep_alive,
+            content_type=self.content_type,
+        )
+
+
 def response(
     status: int, body: bytes, *, headers: Mapping[str, str], keep_alive: bool, content_type: str = JSON
 ) -> bytes:

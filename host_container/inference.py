@@ -49,7 +49,9 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """`rows` shared the run that took `run_seconds`. `json_bytes` of the body are JSON, 0 means all.
+    """`rows` shared the run that took `run_seconds`, `own_rows` of them are this request's.
+
+    `json_bytes` of the body are JSON, 0 means all.
 
     `batch_seconds` went by before the run, with reading and joining, and after it, with splitting.
     """
@@ -58,6 +60,7 @@ class Output:
     batch_seconds: float
     run_seconds: float
     rows: int
+    own_rows: int
     json_bytes: int
 
 
@@ -67,6 +70,7 @@ class _Ran:
     batch_seconds: float
     run_seconds: float
     rows: int
+    own_rows: int
 
 
 Clock = Callable[[], float]
@@ -168,13 +172,13 @@ def _run_together(
         for size, end in zip(sizes, accumulate(sizes), strict=True)
     ]
     batched, took = started - taken + clock() - ended, ended - started
-    return [_Ran(one, batched, took, total) for one in split]
+    return [_Ran(one, batched, took, total, size) for one, size in zip(split, sizes, strict=True)]
 
 
 def _run_alone(model: Model, feed: Feeds, clock: Clock, *, taken: float) -> _Ran | ModelRocketError:
-    started = clock()
+    started, rows = clock(), _rows(feed) or 1
     try:
-        return _Ran(model.session.run(feed), started - taken, clock() - started, _rows(feed) or 1)
+        return _Ran(model.session.run(feed), started - taken, clock() - started, rows, rows)
     except ModelRocketError as error:
         return error
 
@@ -197,7 +201,9 @@ def _written(record: VersionRecord, ran: _Ran | ModelRocketError, write: Write) 
             raise _too_large()
     except ModelRocketError as error:
         return error
-    return Output(written.body, ran.batch_seconds, ran.run_seconds, ran.rows, written.json_bytes)
+    return Output(
+        written.body, ran.batch_seconds, ran.run_seconds, ran.rows, ran.own_rows, written.json_bytes
+    )
 
 
 def _write_v2(wanted: Wanted, record: VersionRecord, outputs: Mapping[str, Array]) -> Written:

@@ -31,6 +31,7 @@ from host_container.assignments import LEAVE_SECONDS, Assignments
 from host_container.builds import Builds
 from host_container.cache import Cache, Item, Refused
 from host_container.events import EventLog
+from host_container.forecast import Forecast, Load, ready_in
 from host_container.handle import Loaded
 from host_container.ledger import Ledger
 from host_container.notices import Notices
@@ -39,7 +40,7 @@ from host_container.workers import Workers
 
 _RECORDS_MAX: Final = 4096
 _NEVER_FITS_SECONDS: Final = 60.0
-_FETCH_BYTES_PER_SECOND: Final = 50e6
+_RETRY_SECONDS_MIN: Final = 0.1
 _PREPACK_DELAY_SECONDS: Final = 0.25
 """Who waited for the load is answered first."""
 _DEADLINE_MARGIN_SECONDS: Final = 0.25
@@ -48,10 +49,14 @@ _DEADLINE_MARGIN_SECONDS: Final = 0.25
 Reserve = Callable[[Item], tuple[str, ...]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Loading:
+    """`began`: when it got a slot. `seconds`: what it will take from then, by the forecast."""
+
     task: asyncio.Task[None]
-    since: float
+    record: VersionRecord
+    seconds: float
+    began: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,8 @@ class Replicas:
         self._records: OrderedDict[str, VersionRecord] = OrderedDict()
         self._retiring: dict[str, Loaded] = {}
         self._assignments = Assignments()
+        self._stored: OrderedDict[str, VersionRecord] = OrderedDict()
+        self._forecast = Forecast()
 
     @property
     def bytes_max(self) -> int:
@@ -148,7 +155,7 @@ class Replicas:
             loading = self._loading.get(record.version_id) or self._start(record, self._reserve)
             await asyncio.wait({loading.task}, timeout=max(0.0, until - self._clock()))
             if not loading.task.done():
-                raise self._come_back(record, loading)
+                raise self._come_back(record)
             loading.task.result()
         return loaded
 
@@ -174,6 +181,8 @@ class Replicas:
         new = self._ledger.drop(version_ids)
         for version_id in new:
             self._records.pop(version_id, None)
+            if self._stored.pop(version_id, None) is not None:
+                self._notices.drop(version_id)
             if version_id in self._loaded:
                 self._notices.drop(version_id)
                 self._retiring[version_id] = self._loaded.pop(version_id)
@@ -266,13 +275,15 @@ class Replicas:
     def _start(self, record: VersionRecord, reserve: Reserve) -> _Loading:
         task = asyncio.create_task(self._load(record, reserve), name=f"load {record.version_id}")
         task.add_done_callback(_retrieved)
-        loading = _Loading(task, since=self._clock())
+        seconds = self._forecast.seconds(record, on_disk=self._artifacts.has(record))
+        loading = _Loading(task, record, seconds)
         self._loading[record.version_id] = loading
         return loading
 
     async def _load(self, record: VersionRecord, reserve: Reserve) -> None:
         try:
             async with self._slots:
+                self._loading[record.version_id].began = self._clock()
                 await self._load_reserved(record, self._unload(reserve(self._item(record))))
         except (NoCapacity, NotFound):
             raise  # nothing is wrong with the version
@@ -284,6 +295,7 @@ class Replicas:
 
     async def _load_reserved(self, record: VersionRecord, evicted: list[Loaded]) -> None:
         version_id, started = record.version_id, self._clock()
+        on_disk = self._artifacts.has(record)
         self._notices.put(record, ReplicaState.LOADING)
         try:
             for one in evicted:
@@ -292,8 +304,9 @@ class Replicas:
             self._refuse_dropped(loaded)
         except BaseException:
             self._cache.forget(version_id)
-            self._notices.drop(version_id)
+            self._tell_stored(record)
             raise
+        self._forecast.saw(record, on_disk=on_disk, seconds=self._clock() - started)
         self._cache.commit(version_id, now=self._clock())
         self._loaded[version_id] = loaded
         self._failures.pop(version_id, None)
@@ -394,16 +407,41 @@ class Replicas:
         return self._reserve(item)
 
     def _unload(self, version_ids: tuple[str, ...]) -> list[Loaded]:
-        for version_id in version_ids:
-            self._notices.drop(version_id)
-            self._events.write("evicted", version=version_id)
-        return [self._loaded.pop(version_id) for version_id in version_ids]
+        gone = [self._loaded.pop(version_id) for version_id in version_ids]
+        for loaded in gone:
+            self._tell_stored(loaded.record)
+            self._events.write("evicted", version=loaded.record.version_id)
+        return gone
 
-    def _come_back(self, record: VersionRecord, loading: _Loading) -> ModelLoading:
-        expected = record.passport.load_ms / 1000 + record.bytes_in_all / _FETCH_BYTES_PER_SECOND
-        remaining = expected - (self._clock() - loading.since)
+    def _tell_stored(self, record: VersionRecord) -> None:
+        """It is not in memory (any more). Who has the files on disk is asked first to load it again."""
+        if not self._artifacts.has(record):
+            self._notices.drop(record.version_id)
+            return
+        self._notices.put(record, ReplicaState.STORED)
+        self._stored[record.version_id] = record
+        if len(self._stored) > _RECORDS_MAX:
+            oldest, _ = self._stored.popitem(last=False)
+            if oldest not in self._loaded and oldest not in self._loading:
+                self._notices.drop(oldest)
+
+    def check_stored(self) -> None:
+        """Whether the files are still there of what is told to be on disk."""
+        for version_id, record in list(self._stored.items()):
+            if version_id in self._loaded or version_id in self._loading:
+                del self._stored[version_id]
+            elif not self._artifacts.has(record):
+                del self._stored[version_id]
+                self._notices.drop(version_id)
+
+    def _come_back(self, record: VersionRecord) -> ModelLoading:
+        loads = [Load(key, one.seconds, one.began) for key, one in self._loading.items()]
+        seconds = ready_in(record.version_id, loads, now=self._clock())
         return ModelLoading(
-            "The model is being loaded. Try again in a moment.", retry_after=max(1.0, remaining)
+            f"The model is being loaded, and should be ready in {seconds:.1f} s. Try again then, or send "
+            "Prefer: respond-async to the gateway and fetch the answer when it is there.",
+            retry_after=max(_RETRY_SECONDS_MIN, seconds),
+            ready_in=round(seconds, 3),
         )
 
     def _remember_failure(self, record: VersionRecord, error: ModelRocketError) -> None:

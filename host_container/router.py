@@ -18,8 +18,10 @@ from chalicelib.contract.errors import (
     ModelRocketError,
     NotFound,
     Overloaded,
+    Unauthenticated,
 )
 from chalicelib.contract.messages import VersionRecord
+from chalicelib.contract.transfers import Transfer, read_transfer
 from host_container.admission import Admitted, admit
 from host_container.failures import crashed, too_late
 from host_container.fairness import Turns
@@ -43,13 +45,18 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`json_bytes` of the body are JSON, 0 means all. `rows` shared its run."""
+    """`json_bytes` of the body are JSON, 0 means all. `rows` shared its run, `own_rows` are the request's.
+
+    `cold`: it waited for its model to be loaded.
+    """
 
     body: bytes
     version: int
     timings: Timings
     rows: int
+    own_rows: int
     json_bytes: int
+    cold: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +118,13 @@ class Router:
         """Raises Unauthenticated, NotMe, DeadlineExceeded."""
         boot_id = self._presence.alive(self._clocks.monotonic())
         return admit(header, key=self._key, boot_id=boot_id, unix=self._clocks.unix())
+
+    def transfer(self, header: bytes, admitted: Admitted) -> Transfer:
+        """What the gateway says of the store, for this very request. Raises Unauthenticated."""
+        transfer = read_transfer(header, self._key)
+        if transfer is None or transfer.request_id != admitted.request_id:
+            raise Unauthenticated("Only the platform's gateway may send a host to the store.")
+        return transfer
 
     def start(self, admitted: Admitted, asked: Asked, done: Done) -> Call:
         """`done` is called once with the answer or the error, never before this returns.
@@ -225,10 +239,11 @@ def _check_tenant(record: VersionRecord, admitted: Admitted) -> None:
 
 
 def _answer(call: Call, record: VersionRecord, ran: Ran) -> Answer:
+    cold = call.task is not None and not call.repeated
     timings = Timings(
         queue=ran.queue_seconds,
-        load=call.held - call.received,
+        load=call.held - call.received if cold else 0.0,
         batch=ran.batch_seconds,
         run=ran.run_seconds,
     )
-    return Answer(ran.body, record.number, timings, ran.rows, ran.json_bytes)
+    return Answer(ran.body, record.number, timings, ran.rows, ran.own_rows, ran.json_bytes, cold)

@@ -125,7 +125,7 @@ class Worker:
         self._work = threading.Condition()
         self._sending = threading.Lock()
         self._started_threads = 0
-        self._reader = FrameReader(payload_bytes_max=limits.BODY_BYTES_MAX + (1 << 16))
+        self._reader = FrameReader(payload_bytes_max=limits.PAYLOAD_BYTES_MAX + (1 << 16))
         self._buffer = bytearray(_READ_BYTES)
 
     def serve(self) -> None:
@@ -390,7 +390,8 @@ def _reply(one: Waiting, outcome: Output | ModelRocketError, started: float) -> 
     if isinstance(outcome, ModelRocketError):
         return _refused(one.identity, outcome)
     waited = started - one.received
-    ran = RAN.pack(waited, outcome.batch_seconds, outcome.run_seconds, outcome.rows, outcome.json_bytes)
+    seconds = waited, outcome.batch_seconds, outcome.run_seconds
+    ran = RAN.pack(*seconds, outcome.rows, outcome.own_rows, outcome.json_bytes)
     return frame(Kind.ANSWER, ran + outcome.body, identity=one.identity)
 
 

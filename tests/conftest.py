@@ -79,5 +79,5 @@ def mallory(plane: ControlPlane) -> Principal:
 
 def account(plane: ControlPlane, name: str) -> Principal:
     key = new_token()
-    plane.auth.ensure_api_key(name, key)
-    return plane.auth.principal(f"Bearer {key}")
+    plane.keys.ensure_api_key(name, key)
+    return plane.auth.authenticate(f"Bearer {key}")

@@ -6,6 +6,7 @@ import base64
 import binascii
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, Final
 
 import boto3
@@ -22,7 +23,7 @@ _NOT_JOINED: Final = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSma
 
 
 class S3Objects:
-    """Implements `ports.ObjectStore`. Credentials and region come from boto3's own chain."""
+    """Implements `ports.ObjectStore` and `ports.PayloadStore`. Credentials and region come from boto3's own chain."""
 
     def __init__(self, bucket: str, *, endpoint_url: str | None) -> None:
         config = Config(
@@ -134,6 +135,74 @@ class S3Objects:
             for page in uploads.paginate(Bucket=self._bucket, Prefix=prefix):
                 for found in page.get("Uploads", ()):
                     self.abort_parts(found["Key"], found["UploadId"])
+
+    # Inputs and answers on their way.
+
+    def presign_put(self, key: str, *, size: int, seconds: int) -> UploadPart:
+        """The length is signed."""
+        parameters = {"Bucket": self._bucket, "Key": key, "ContentLength": size}
+        url = self._client.generate_presigned_url("put_object", Params=parameters, ExpiresIn=seconds)
+        return UploadPart(method="PUT", url=url, headers={"Content-Length": str(size)}, offset=0, bytes=size)
+
+    def presign_put_any(self, key: str, *, seconds: int) -> str:
+        return self._presigned("put_object", key, seconds)
+
+    def presign_get(self, key: str, *, seconds: int) -> str:
+        return self._presigned("get_object", key, seconds)
+
+    def put(self, key: str, body: bytes) -> None:
+        with _translated():
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=body)
+
+    def get(self, key: str) -> bytes | None:
+        with _translated():
+            try:
+                return bytes(self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read())
+            except ClientError as error:
+                if error.response["Error"]["Code"] in _MISSING:
+                    return None
+                raise
+
+    def delete_older(self, prefix: str, *, than: datetime, limit: int) -> int:
+        deleted = 0
+        with _translated():
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+            for page in pages:
+                for found in page.get("Contents", ()):
+                    if found["LastModified"] < than and deleted < limit:
+                        self._client.delete_object(Bucket=self._bucket, Key=found["Key"])
+                        deleted += 1
+        return deleted
+
+    def expire(self, prefix: str, *, days: int) -> bool:
+        """Beside the bucket's other rules."""
+        rule_id = f"modelrocket-{prefix.strip('/')}"
+        rule = {
+            "ID": rule_id,
+            "Filter": {"Prefix": prefix},
+            "Status": "Enabled",
+            "Expiration": {"Days": days},
+        }
+        try:
+            rules = [other for other in self._lifecycle() if other.get("ID") != rule_id]
+            self._client.put_bucket_lifecycle_configuration(
+                Bucket=self._bucket, LifecycleConfiguration={"Rules": [*rules, rule]}
+            )
+        except (BotoCoreError, ClientError):
+            return False
+        return True
+
+    def _lifecycle(self) -> list[dict[str, Any]]:
+        try:
+            return list(self._client.get_bucket_lifecycle_configuration(Bucket=self._bucket)["Rules"])
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "NoSuchLifecycleConfiguration":
+                return []
+            raise
+
+    def _presigned(self, what: str, key: str, seconds: int) -> str:
+        parameters = {"Bucket": self._bucket, "Key": key}
+        return str(self._client.generate_presigned_url(what, Params=parameters, ExpiresIn=seconds))
 
     def _upload(self, key: str, upload_id: str) -> dict[str, Any]:
         return {"Bucket": self._bucket, "Key": key, "UploadId": upload_id}

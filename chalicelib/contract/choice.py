@@ -9,14 +9,22 @@ of all hosts: a host that joins or leaves moves only the models it gains or held
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Container, Iterable, Sequence
+import math
+import random
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from chalicelib.contract import limits
-from chalicelib.contract.hotstate import RouteView
+from chalicelib.contract.hotstate.admission import RouteView
 from chalicelib.contract.messages import Heartbeat, HostState, ModelRecord, ReplicaState, VersionRecord
 
 _POINTS: Final = 2**64
+_SECONDS_MIN: Final = 0.0005
+"""What a request takes beside the run that a passport tells of."""
+_FADE_SECONDS: Final = 30.0
+_MEMORY_STEPS: Final = 8
+_UNKNOWN: Final = (None, None)
 
 
 def chosen(
@@ -61,38 +69,120 @@ def rendezvous(model_id: str, host_ids: Iterable[str]) -> tuple[str, ...]:
 def alive(hosts: Iterable[Heartbeat], *, now: float) -> tuple[Heartbeat, ...]:
     """Hosts to send to: those heard of lately, or, when there are none, those not yet given up."""
     serving = [host for host in hosts if host.state is HostState.READY]
-    fresh = tuple(host for host in serving if now - host.at <= limits.HOST_SUSPECT_SECONDS)
-    return fresh or tuple(host for host in serving if now - host.at <= limits.HOST_DEAD_SECONDS)
+    fresh = tuple([host for host in serving if now - host.at <= limits.HOST_SUSPECT_SECONDS])
+    return fresh or tuple([host for host in serving if now - host.at <= limits.HOST_DEAD_SECONDS])
 
 
 def destinations(
-    view: RouteView, version_id: str, *, shuffled: Callable[[Sequence[Heartbeat]], Sequence[Heartbeat]]
+    view: RouteView, version: VersionRecord, *, hosts: Sequence[Heartbeat], weigh: Weigh
 ) -> tuple[Heartbeat, ...]:
-    """Hosts in the order in which to try them.
+    """Of `hosts`, which are alive and may be asked, the order in which to ask them.
 
-    Ready replicas come first in random order (least-loaded by reports herds),
-    then one that is loading, then the model's own order of the rest, so that
-    all callers of a cold model wake the same host.
+    Ready replicas come first: the better of two drawn at random (Mitzenmacher, 2001), by requests in
+    flight and measured latency; then the others by the same score. Then one that is loading. Then
+    those where the version is cold, see `_coldest_last`.
     """
-    hosts = {host.host_id: host for host in alive(view.hosts, now=view.now)}
     states = {
-        replica.host_id: replica.state
+        replica.host_id: (replica.state, replica.boot_id)
         for replica_version, replica in view.replicas
-        if replica_version == version_id and _same_boot(hosts.get(replica.host_id), replica.boot_id)
+        if replica_version == version.version_id
     }
-    ordered = [hosts[host_id] for host_id in rendezvous(view_model(view), hosts)]
-    ready = [host for host in ordered if states.get(host.host_id) is ReplicaState.READY]
-    loading = [host for host in ordered if states.get(host.host_id) is ReplicaState.LOADING]
-    rest = [host for host in ordered if host not in ready and host not in loading]
-    return (*shuffled(ready), *loading, *rest)
+    ready, loading, cold, stored = [], [], [], set()
+    for host in hosts:
+        state, boot_id = states.get(host.host_id, _UNKNOWN)
+        if boot_id != host.boot_id:
+            cold.append(host)
+        elif state is ReplicaState.READY:
+            ready.append(host)
+        elif state is ReplicaState.LOADING:
+            loading.append(host)
+        else:
+            cold.append(host)
+            if state is ReplicaState.STORED:
+                stored.add(host.host_id)
+    if len(ready) > 1:
+        ready = _best_of_two_first(ready, view, version, weigh)
+    if len(ready) >= limits.TRIES_MAX:
+        return tuple(ready)
+    return (*ready, *_in_own_order(version, loading), *_coldest_last(view, version, cold, stored))
 
 
-def view_model(view: RouteView) -> str:
-    return view.model.model_id if view.model else ""
+def expected_seconds(view: RouteView, version: VersionRecord, host_id: str) -> float:
+    """How long a ready replica takes for one request: as measured lately, else as its passport says.
+
+    What was measured long ago fades back into the passport: a replica that was slow once, and gets no
+    requests for it, is tried again.
+    """
+    told = max(_SECONDS_MIN, version.passport.run_ms / 1000)
+    measured = view.latency.get((version.version_id, host_id))
+    if measured is None:
+        return told
+    kept = math.exp(-max(0.0, view.now - measured.at) / _FADE_SECONDS)
+    return measured.seconds * kept + told * (1 - kept)
 
 
-def _same_boot(host: Heartbeat | None, boot_id: str) -> bool:
-    return host is not None and host.boot_id == boot_id
+@dataclass(frozen=True, slots=True)
+class Weigh:
+    """How the asking process sees hosts itself.
+
+    Attributes:
+        generator: draws the two.
+        in_flight: of a host, where it knows better than the view; None to go by the view.
+        share: of its share, what a host is to get; 1 but while it warms up.
+    """
+
+    generator: random.Random
+    share: Callable[[str], float]
+    in_flight: Mapping[str, int] | None = None
+
+    def score(self, view: RouteView, version: VersionRecord, host_id: str) -> float:
+        """The lower, the sooner a request is answered there."""
+        counted = view.in_flight if self.in_flight is None else self.in_flight
+        waiting = counted.get(host_id, 0) + 1
+        return waiting * expected_seconds(view, version, host_id) / self.share(host_id)
+
+
+def _best_of_two_first(
+    ready: list[Heartbeat], view: RouteView, version: VersionRecord, weigh: Weigh
+) -> list[Heartbeat]:
+    pair = weigh.generator.sample(ready, 2)
+    scores = [weigh.score(view, version, host.host_id) for host in pair]
+    if scores[1] < scores[0]:
+        pair.reverse()
+    if len(ready) == len(pair):
+        return pair
+    others = [host for host in ready if host is not pair[0]]
+    return [pair[0], *sorted(others, key=lambda host: weigh.score(view, version, host.host_id))]
+
+
+def _coldest_last(
+    view: RouteView, version: VersionRecord, hosts: Sequence[Heartbeat], stored: Container[str]
+) -> Sequence[Heartbeat]:
+    """First who has its files on disk, then who is to hold it, then who has the most memory free.
+
+    Where nothing tells hosts apart the model's own order does, so that all callers wake the same one;
+    memory is told in steps, since it changes from one heartbeat to the next.
+    """
+    if not hosts:
+        return hosts
+
+    def rank(host: Heartbeat) -> tuple[bool, bool, int]:
+        assigned = (version.version_id, host.host_id) in view.assigned
+        return host.host_id not in stored, not assigned, -_memory_steps_free(host)
+
+    return sorted(_in_own_order(version, hosts), key=rank)
+
+
+def _memory_steps_free(host: Heartbeat) -> int:
+    free = host.memory_bytes_max - host.memory_bytes_used
+    return _MEMORY_STEPS * free // max(1, host.memory_bytes_max)
+
+
+def _in_own_order(version: VersionRecord, hosts: Sequence[Heartbeat]) -> Sequence[Heartbeat]:
+    if len(hosts) <= 1:
+        return hosts
+    by_id = {host.host_id: host for host in hosts}
+    return [by_id[host_id] for host_id in rendezvous(version.model_id, by_id)]
 
 
 def _falls_within(percent: int, key: str) -> bool:

@@ -30,6 +30,7 @@ names, addresses, or anything of another tenant.
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 
@@ -60,7 +61,7 @@ class ModelRocketError(Exception):
     def headers(self, request_id: str) -> dict[str, str]:
         headers = {"X-Request-Id": request_id}
         if self.retry_after is not None:
-            headers["Retry-After"] = str(max(1, round(self.retry_after)))
+            headers["Retry-After"] = str(max(1, math.ceil(self.retry_after)))
         return headers
 
 

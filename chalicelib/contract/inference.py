@@ -16,18 +16,26 @@ from chalicelib.contract.messages import ModelRecord, Scope, TokenRecord
 from chalicelib.contract.tokens import is_well_formed, token_sha256
 
 NO_MODEL: Final = "-"
+_NOT_VALID: Final = "This token is not valid."
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _STICKY_KEY: Final = re.compile(rf"[\x20-\x7e]{{1,{limits.STICKY_KEY_LENGTH_MAX}}}")
 _REQUEST_ID: Final = re.compile(rf"[A-Za-z0-9._-]{{1,{limits.REQUEST_ID_LENGTH_MAX}}}")
 _SHOWN_LENGTH_MAX: Final = 40
 
 
+_NO_INPUTS: Final = msgspec.Raw()
+
+
 class InferenceBody(msgspec.Struct, frozen=True):
-    """`POST /inference`. The inputs stay bytes: only a worker reads them."""
+    """`POST /inference`. The inputs stay bytes: only a worker reads them.
+
+    `inputs_from`: the id of a payload that they are in, where there are none here.
+    """
 
     model: str
-    inputs: msgspec.Raw
+    inputs: msgspec.Raw = _NO_INPUTS
     token: str | None = None
+    inputs_from: str | None = None
 
 
 _BODY: Final = msgspec.json.Decoder(InferenceBody)
@@ -46,6 +54,7 @@ _FIRST_INPUT: Final = re.compile(rb"\{[ \t\n\r]*(?=\")")
 _NUMBERS: Final = re.compile(_TEXT + _COLON + rb"\[")
 _END: Final = re.compile(rb"(\})[ \t\n\r]*\}[ \t\n\r]*\Z")
 _TAIL_BYTES: Final = 64
+_EXPECTED: Final = 'Expected {"token": "…", "model": "…", "inputs": {"modelInput": […]}}'
 
 
 def read_inference(body: bytes | bytearray) -> InferenceBody:
@@ -86,13 +95,16 @@ def _only_numbers(body: bytes | bytearray, quote: int) -> bool:
 
 def _read(body: bytes | bytearray) -> InferenceBody:
     try:
-        return _BODY.decode(body)
+        read = _BODY.decode(body)
     except msgspec.ValidationError as error:
-        raise InvalidRequest(
-            f'{error}. Expected {{"token": "…", "model": "…", "inputs": {{"modelInput": […]}}}}'
-        ) from error
+        raise InvalidRequest(f"{error}. {_EXPECTED}") from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"The body is not valid JSON: {error}") from error
+    if read.inputs_from is None and read.inputs is _NO_INPUTS:
+        raise InvalidRequest(f"Object missing required field `inputs`. {_EXPECTED}")
+    if read.inputs_from is not None and read.inputs is not _NO_INPUTS:
+        raise InvalidRequest("There are both inputs and inputs_from: send one of them.")
+    return read
 
 
 def bearer(authorization: str | None) -> str | None:
@@ -125,10 +137,10 @@ def authorised(token: TokenRecord | None, model: ModelRecord | None, *, now: flo
 
     Raises Unauthenticated, NotFound, PermissionDenied, Conflict.
     """
-    if token is None or (token.revoked and not _deleted_with(token, model)):
-        raise Unauthenticated("This token is not valid.")
-    if token.expires_at is not None and now >= token.expires_at:
-        raise Unauthenticated("This token has expired. Ask its owner for a new one.")
+    if token is None:
+        raise Unauthenticated(_NOT_VALID)
+    if not (token.revoked and _deleted_with(token, model)):
+        valid(token, now=now)
     if Scope.INFER not in token.scopes:
         raise PermissionDenied('This key may not run models: it has no scope "infer".')
     if model is None or model.deleted or model.tenant != token.tenant:
@@ -140,6 +152,14 @@ def authorised(token: TokenRecord | None, model: ModelRecord | None, *, now: flo
             "No version of this model is ready. Its versions say why: GET /v1/models/{id}/versions"
         )
     return model
+
+
+def valid(token: TokenRecord, *, now: float) -> None:
+    """Raises Unauthenticated where it was revoked or has expired."""
+    if token.revoked:
+        raise Unauthenticated(_NOT_VALID)
+    if token.expires_at is not None and now >= token.expires_at:
+        raise Unauthenticated("This token has expired. Ask its owner for a new one.")
 
 
 def read_sticky_key(text: str | None) -> str | None:

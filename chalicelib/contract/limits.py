@@ -18,7 +18,36 @@ DEADLINE_SECONDS_DEFAULT: Final = 25.0
 """Budget of one inference; callers may lower it with X-Deadline-Ms. API Gateway cuts at 29 s."""
 TRIES_MAX: Final = 2
 CONNECT_SECONDS_MAX: Final = 0.25
+RETRY_SHARE_MAX: Final = 0.1
+"""Of the requests of the last `RETRY_WINDOW_SECONDS`, so many may have been tried again."""
+RETRY_WINDOW_SECONDS: Final = 10
+RETRIES_PER_SECOND_MIN: Final = 3
+"""Always allowed."""
+EJECTION_CONNECT_ERRORS: Final = 2
+"""A host that did not answer so often in a row is left alone for a while."""
+EJECTION_HOST_ERRORS: Final = 5
+"""The same for answers of 500 and above that are its own fault and not a model's."""
+EJECTION_SECONDS: Final = 5.0
+"""The first time; then twice as long every time."""
+EJECTION_SECONDS_MAX: Final = 60.0
+EJECTION_SHARE_MAX: Final = 0.5
+"""When more of the candidates are left alone than this, all are asked: then it is not they who fail."""
+SLOW_START_SECONDS: Final = 10.0
+"""How long a host that comes back gets less than its share."""
 RESPONSE_BYTES_MAX: Final = 64 * MIB
+RESPONSE_BYTES_LAMBDA_MAX: Final = 4_400_000
+"""Raw bytes of an answer that surely pass Lambda's 6 MB in base64; a larger one goes by way of the store."""
+
+# How often a caller may ask, and how much at once.
+ACCOUNT_REQUESTS_PER_SECOND: Final = 1_000.0
+ACCOUNT_BURST_SECONDS: Final = 2.0
+"""An account or key that was quiet may send what it is allowed in so many seconds at once."""
+ACCOUNT_CONCURRENCY_MAX: Final = 256
+"""Requests of an account under way at the same time."""
+COST_BYTES: Final = 256 * 1024
+"""A request counts once, and once more for every so many bytes of its body."""
+OUTAGE_RATE_SHARE: Final = 0.1
+"""What each gateway process lets through of a rate while it cannot be counted together."""
 
 # Uploads.
 MODEL_BYTES_MAX: Final = 2 * 1024 * MIB
@@ -120,6 +149,39 @@ CALLER_BODY_BYTES_MAX: Final = 128 * MIB
 HOST_BODY_BYTES_MAX: Final = 1024 * MIB
 """What large bodies may take of a host's memory, from their first byte to their answer."""
 
+# Inputs and answers by way of the store.
+PAYLOAD_BYTES_MAX: Final = CALLER_BODY_BYTES_MAX
+"""Of inputs that go through the store: what one caller may hold of a host's memory."""
+PAYLOAD_SECONDS: Final = 24 * 3600
+"""How long the bytes are kept."""
+PAYLOAD_URL_SECONDS: Final = 900
+PAYLOAD_SWEEP_SECONDS: Final = 600
+PAYLOADS_SWEPT_MAX: Final = 5_000
+STORE_TRANSFERS_MAX: Final = 8
+"""Inputs and answers that a host fetches or stores at once."""
+STORE_CONNECT_SECONDS_MAX: Final = 2.0
+STORE_SILENCE_SECONDS_MAX: Final = 10.0
+ANSWER_HELD_SECONDS: Final = 10.0
+"""How long a host holds an answer that is too large for the gateway until it is told where to store it."""
+HELD_BYTES_MAX: Final = 256 * MIB
+"""Of a host's memory for such answers."""
+
+# Answers that are fetched later.
+ANSWER_SECONDS_MAX: Final = 900.0
+"""Budget of one inference that nobody waits for on a connection."""
+ANSWER_KEPT_SECONDS: Final = 3600
+ANSWER_BYTES_HOT_MAX: Final = 256 * 1024
+"""A larger one is kept in the store."""
+ANSWER_POLL_SECONDS: Final = 1.0
+"""What is asked for again sooner than this will hardly be there."""
+ANSWER_DISPATCHES_MAX: Final = 2
+"""A request whose host died is given to another one so often in all."""
+ANSWER_ACCEPT_SECONDS_MAX: Final = 10.0
+"""A request that no host has taken after this long is given to another one."""
+HOST_ANSWERS_MAX: Final = 64
+TENANT_ANSWERS_MAX: Final = 16
+"""That one host works at for one account."""
+
 # Hosts.
 HEARTBEAT_SECONDS: Final = 2.0
 HOST_SUSPECT_SECONDS: Final = 5.0
@@ -151,9 +213,63 @@ TICKET_SKEW_SECONDS: Final = 120.0
 CHURN_GUARD_LOADS: Final = 10
 """A version used within this many times its own load time is not evicted for another."""
 
+# API keys and model tokens.
+KEYS_MAX: Final = 100
+"""API keys of an account that work."""
+MODEL_TOKENS_MAX: Final = 100
+"""Tokens of a model that work."""
+KEY_NAME_LENGTH_MAX: Final = 100
+KEY_DAYS_DEFAULT: Final = 90
+"""After which an API key expires, unless its maker says otherwise. Model tokens do not by themselves."""
+KEY_DAYS_MAX: Final = 3_650
+KEY_EXPIRING_SECONDS: Final = 7 * 24 * 3600.0
+"""A key that stops sooner than this is shown as expiring."""
+KEY_OVERLAP_SECONDS_DEFAULT: Final = 24 * 3600
+"""How long a rotated key still works beside the one in its place."""
+KEY_OVERLAP_SECONDS_MAX: Final = 7 * 24 * 3600
+KEY_USED_SECONDS: Final = 60.0
+"""When a key was last used is told to the minute, and written down no more often."""
+KEY_RETENTION_SECONDS: Final = 90 * 24 * 3600.0
+"""How long one that was revoked or has expired is still listed."""
+KEYS_KNOWN_MAX: Final = 4_096
+"""Decisions about API keys that a process remembers."""
+
+# Usage and the audit log.
+USAGE_ID_SECONDS: Final = 600
+"""A request that comes again under the same id within this time is counted once."""
+USAGE_HOT_SECONDS: Final = 24 * 3600
+"""What was counted is kept for the coordinator so long."""
+USAGE_TOLD_MAX: Final = 1_000
+"""Requests, or sums, that a host tells of at once."""
+USAGE_KEPT_MAX: Final = 100_000
+"""Requests that a host remembers one by one while the hot state is away. The others are summed up."""
+USAGE_SUMS_MAX: Final = 100_000
+USAGE_MINUTES_SECONDS: Final = 2 * 24 * 3600
+"""How long usage is kept by the minute, by the hour and by the day."""
+USAGE_HOURS_SECONDS: Final = 60 * 24 * 3600
+USAGE_DAYS_SECONDS: Final = 2 * 365 * 24 * 3600
+USAGE_PAGE: Final = 1_000
+"""Lines of usage in one answer."""
+AUDIT_SECONDS: Final = 365 * 24 * 3600
+AUDIT_TRIES_MAX: Final = 64
+"""Entries of one account are written one after the other: how often one steps back for others."""
+AUDIT_LATE_MAX: Final = 10_000
+"""Entries that wait for the truth to take them."""
+AUDIT_REFUSALS_PER_SECOND: Final = 20
+"""Refusals beyond are not written down, so that nobody fills the log."""
+AUDIT_VERIFIED_MAX: Final = 10_000
+"""Entries of which one call says whether they are as they were written."""
+USER_AGENT_LENGTH_MAX: Final = 200
+
 # The control plane.
+IDEMPOTENCY_SECONDS: Final = 24 * 3600
+"""How long an Idempotency-Key stands for its first request."""
+IDEMPOTENCY_RUNNING_SECONDS: Final = 30.0
+"""A request under one that has not ended after this long has died."""
 TOKEN_CACHE_SECONDS: Final = 5.0
 """How long a decision about a token may be reused: the promise on revocation."""
+CHECKED_AGAIN_SECONDS: Final = 1.0
+"""A request that waited for longer than this is answered if its token is still good then."""
 OUTAGE_CACHE_SECONDS: Final = 60.0
 PERMISSIONS_MAX: Final = 16_384
 """Decisions about pairs of token and model that a host remembers."""
@@ -161,5 +277,43 @@ LOOKUPS_MAX: Final = 256
 """Pairs of token and model that a host asks the hot state about at once."""
 CALLER_LOOKUPS_MAX: Final = LOOKUPS_MAX // 4
 TOKEN_READ_THROUGH_PER_SECOND: Final = 50
+OUTAGE_VIEWS_MAX: Final = 4096
+"""Pairs of token and model that a gateway remembers for when the hot state is away."""
+HOT_COMMAND_SECONDS_MAX: Final = 0.1
+"""How long an inference request waits for the hot state, before what is remembered has to do."""
+HOT_MISSES_MAX: Final = 5
+"""After so many in a row the hot state is only asked once every `HOT_PROBE_SECONDS`."""
+HOT_PROBE_SECONDS: Final = 1.0
+HOT_CONNECTIONS_MAX: Final = 128
 PROJECTION_PAGE: Final = 500
+PROJECTION_OVERLAP_SECONDS: Final = 60.0
+"""What changed so long before the latest projection is projected again: clocks differ, and writes take time."""
 REPLICAS_PER_MODEL: Final = 2
+
+# Accounts and log-ins.
+EMAIL_LENGTH_MAX: Final = 254
+ACCOUNT_NAME_LENGTH_MAX: Final = 100
+PASSWORD_LENGTH_MIN: Final = 10
+PASSWORD_LENGTH_MAX: Final = 256
+HASHES_WAITING_MAX: Final = 8
+"""Log-ins, and whatever else needs a password hashed, that one process has under way."""
+SESSION_IDLE_SECONDS: Final = 7 * 24 * 3600
+SESSION_SECONDS_MAX: Final = 30 * 24 * 3600
+ACCOUNT_SESSIONS_MAX: Final = 100
+"""Of an account. The oldest ends when another one begins."""
+SESSIONS_KNOWN_MAX: Final = 4_096
+"""That a process remembers."""
+LOG_INS_PER_MINUTE: Final = 5
+"""Failed ones, of an account from one address, after `LOG_INS_AT_ONCE`. The other two are for the same."""
+LOG_INS_AT_ONCE: Final = 10
+ADDRESS_LOG_INS_PER_MINUTE: Final = 30
+"""Of all accounts from one address."""
+STRANGER_LOG_INS_PER_MINUTE: Final = 20
+"""Of an account from all addresses that nobody has logged in to it from."""
+LOG_IN_KNOWN_SECONDS: Final = 30 * 24 * 3600
+"""How long an address is known after a log-in."""
+SIGN_UPS_PER_MINUTE: Final = 1
+"""From one address, after `SIGN_UPS_AT_ONCE`."""
+SIGN_UPS_AT_ONCE: Final = 10
+LOG_IN_RATES_MAX: Final = 10_000
+"""That a process counts by itself while the hot state is away."""

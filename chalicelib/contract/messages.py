@@ -296,7 +296,10 @@ class Heartbeat(msgspec.Struct, frozen=True):
 
 
 class ReplicaState(StrEnum):
+    """`stored`: not in memory, and its files are on the host's disk."""
+
     ASSIGNED = "assigned"
+    STORED = "stored"
     LOADING = "loading"
     READY = "ready"
     DRAINING = "draining"

@@ -19,6 +19,7 @@ PREFIX: Final = "mr_"
 TOKEN_PATTERN: Final = r"\bmr_[0-9A-Za-z]{36}\b"
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _RANDOM_LENGTH: Final = 30
+_ENTROPY_BYTES: Final = 32
 _CHECKSUM_LENGTH: Final = 6
 _SHAPE: Final = re.compile(r"mr_[0-9A-Za-z]{36}")
 HINT_LENGTH: Final = 8
@@ -26,7 +27,14 @@ HINT_LENGTH: Final = 8
 
 def new_token() -> str:
     """A fresh token; the caller shows it once and keeps only `token_sha256` of it."""
-    head = PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM_LENGTH))
+    return token_of(secrets.token_bytes(_ENTROPY_BYTES))
+
+
+def token_of(entropy: bytes) -> str:
+    """The token that 32 bytes make, which nobody else may know: the same ones always make the same."""
+    if len(entropy) != _ENTROPY_BYTES:
+        raise ValueError(f"a token is made of {_ENTROPY_BYTES} bytes, not of {len(entropy)}")
+    head = PREFIX + _base62(int.from_bytes(entropy), _RANDOM_LENGTH)
     return head + _checksum(head)
 
 
@@ -49,9 +57,13 @@ def token_hint(token: str) -> str:
 
 
 def _checksum(head: str) -> str:
-    number = zlib.crc32(head.encode())
+    return _base62(zlib.crc32(head.encode()), _CHECKSUM_LENGTH)
+
+
+def _base62(number: int, length: int) -> str:
+    """Its last digits, so many of them."""
     digits = []
-    for _ in range(_CHECKSUM_LENGTH):
+    for _ in range(length):
         number, digit = divmod(number, len(_ALPHABET))
         digits.append(_ALPHABET[digit])
     return "".join(reversed(digits))

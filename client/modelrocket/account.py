@@ -39,14 +39,18 @@ class Account:
         *,
         budget: Budget | None = None,
         repeatable: bool | None = None,
+        idempotency_key: str | None = None,
     ) -> Any:
         """The answer's JSON, None where it is empty; `CALL_SECONDS` for it unless told.
 
-        `repeatable`: may be sent again when its answer got lost; by default what reads or sets.
+        `repeatable`: may be sent again when its answer got lost; by default what reads or sets, and what has
+        an `idempotency_key`, which the server does once however often it comes.
         Raises `ApiError`, `ConnectionFailed`, `Timeout` or `ConfigurationError`.
         """
-        again = method in _REPEATABLE if repeatable is None else repeatable
-        call = Call(method, path, body, repeatable=again, bearer=self.key)
+        once = idempotency_key is not None
+        again = (once or method in _REPEATABLE) if repeatable is None else repeatable
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key is not None else {}
+        call = Call(method, path, body, headers=headers, repeatable=again, bearer=self.key)
         return self._api.ask(call, budget or self.budget())
 
     def asking(self, path: str) -> Flow[Any]:

@@ -17,6 +17,7 @@ from modelrocket.errors import (
     ApiError,
     ConfigurationError,
     ConnectionFailed,
+    ModelLoading,
     ModelRocketError,
     Refusal,
     Timeout,
@@ -77,7 +78,8 @@ class Budget:
 class Call:
     """One request: with a body that becomes JSON, or content as it is.
 
-    A repeatable one may be sent again when its answer got lost.
+    A repeatable one may be sent again when its answer got lost. A deferrable one is not when its model is
+    being loaded: it can be asked to be answered later instead.
     """
 
     method: str
@@ -86,6 +88,7 @@ class Call:
     content: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     repeatable: bool = True
+    deferrable: bool = False
     bearer: str | None = field(default=None, repr=False)
 
 
@@ -139,7 +142,7 @@ class Api:
                 return (yield from self._asking_once(call, budget))
             except ApiError as error:
                 failure, pause = error, error.retry_after or backoff_seconds(attempt)
-                again = error.retryable
+                again = error.retryable and not (call.deferrable and isinstance(error, ModelLoading))
             except httpx.TransportError as error:
                 failure, pause = self._no_answer(error), backoff_seconds(attempt)
                 again = attempt + 1 < CONNECTION_TRIES_MAX and (call.repeatable or _never_sent(error))

@@ -7,7 +7,7 @@ predict  arrays by the model's signature → POST /v2/models/{id}/infer → arra
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
@@ -16,7 +16,15 @@ import httpx
 from modelrocket import config, display
 from modelrocket.account import CALL_SECONDS, Account
 from modelrocket.api import Api, Budget, Call, Clock
-from modelrocket.errors import ConversionError, NotFound, PreparationFailed, Timeout
+from modelrocket.errors import (
+    ConfigurationError,
+    ConversionError,
+    NotFound,
+    PermissionDenied,
+    PreparationFailed,
+    Timeout,
+)
+from modelrocket.keys import OVERLAP_SECONDS, Keys
 from modelrocket.models import ACTIVATE_SECONDS, Model, all_models, find_model, finding, is_id
 from modelrocket.predicting import Answer, Predictor
 from modelrocket.receipt import receipt
@@ -24,6 +32,16 @@ from modelrocket.rollout import Traffic
 from modelrocket.steps import Flow
 from modelrocket.tensors import TensorSpec
 from modelrocket.transfer import put_parts
+from modelrocket.usage import (
+    ENTRIES_MAX,
+    AuditEntry,
+    Grain,
+    UsageLine,
+    Verified,
+    audit,
+    usage,
+    verify_audit,
+)
 
 if TYPE_CHECKING:
     from modelrocket.convert import Converted
@@ -95,6 +113,19 @@ class Deployment:
         client = self.client or Client(self.endpoint)
         return client.model(self.model_id).activate(self.version, wait_seconds=wait_seconds)
 
+    def rotate_token(self, *, overlap_seconds: int = OVERLAP_SECONDS) -> Deployment:
+        """The same deployment with a new token. The old one works beside it for the overlap: a week at most.
+
+        Raises `ConfigurationError` where this deployment does not know its token.
+        """
+        if self.token is None:
+            raise ConfigurationError(
+                "This deployment does not know its token, which was shown when it was made. "
+                f'`client.keys.list(model="{self.name}")` lists those there are, for `client.keys.rotate`.'
+            )
+        client = self.client or Client(self.endpoint)
+        return replace(self, token=client.keys.rotate(self.token, overlap_seconds=overlap_seconds).secret)
+
     def __repr__(self) -> str:
         token = None if self.token is None else f"{self.token[:6]}…"
         waiting = "" if self.active else ", active=False: activate() gives it the traffic"
@@ -128,6 +159,7 @@ class Client:
             self.endpoint, transport=transport, async_transport=async_transport, clock=self._clock
         )
         self._account = Account(self._api, api_key)
+        self.keys = Keys(self._account)
         self._predictor = Predictor(self._api)
         self._ids: dict[str, str] = {}
         self._manage = self._account.ask
@@ -154,6 +186,7 @@ class Client:
         quantize: Literal["int8"] | None = None,
         accept_loss: bool = False,
         allow_mismatch: bool = False,
+        example_values: bool = True,
         convert_seconds: float = CONVERT_SECONDS,
         wait_seconds: float = WAIT_SECONDS,
         progress: bool = True,
@@ -173,6 +206,9 @@ class Client:
         other.
         A model that answers otherwise than the original is refused, with the rows that show it;
         `allow_mismatch=True` uploads it all the same, and its receipt says so for ever.
+        A few example rows go along in the model, for the platform to try it with: their words and whole
+        numbers are drawn from what it was trained on or from `sample`. With `example_values=False` they are
+        made up from the inputs' types and shapes alone; where the model does not run on them, none go along.
         The model is converted in a process of its own, for at most `convert_seconds`.
         `wait_seconds` bounds all that follows conversion, with a second more for every megabyte to send; an
         upload that broke off goes on where it was when it is called again. `progress=False` prints nothing.
@@ -192,6 +228,7 @@ class Client:
                 target=Target.within(self.limits()["model_file"]["opsets"]),
                 limits=Limits(convert_seconds),
                 allow_mismatch=allow_mismatch,
+                example_values=example_values,
                 show=shown.step,
             )
             if quantize is not None:
@@ -221,6 +258,32 @@ class Client:
     def create_token(self, model_id: str) -> str:
         """A further token for a model; the ones before keep working. The server shows it only now."""
         return str(self._manage("POST", f"/v1/models/{model_id}/tokens", {})["token"])
+
+    def usage(
+        self,
+        *,
+        by: Grain = "day",
+        since: str | None = None,
+        until: str | None = None,
+        model: str | None = None,
+        key: str | None = None,
+    ) -> tuple[UsageLine, ...]:
+        """What was used, oldest first: a line for each key, version and minute, hour or day.
+
+        `since` and `until` are days or times (ISO 8601, UTC where they do not say); by default the last 30
+        days, 24 hours or 60 minutes. `model`: by id or name; `key`: a key's id.
+        """
+        return usage(self._account, by=by, since=since, until=until, model=model, key=key)
+
+    def audit(
+        self, *, action: str | None = None, object_id: str | None = None, entries: int = ENTRIES_MAX
+    ) -> tuple[AuditEntry, ...]:
+        """Who did what in this account, newest first: so many entries at most."""
+        return audit(self._account, action=action, object_id=object_id, entries=entries)
+
+    def verify_audit(self) -> Verified:
+        """Whether any entry of the audit log was changed or taken out."""
+        return verify_audit(self._account)
 
     def predict(
         self,
@@ -300,7 +363,7 @@ class Client:
             model_id=model_id,
             name=name,
             version=number,
-            token=None if begun["model"]["tokens"] else self.create_token(model_id),
+            token=None if begun["model"]["tokens"] else self._first_token(model_id),
             url=self.model(model_id).url,
             endpoint=self.endpoint,
             active=version["active"],
@@ -309,6 +372,13 @@ class Client:
             client=self,
         )
         return deployment, bool(begun["model"]["created"])
+
+    def _first_token(self, model_id: str) -> str | None:
+        """None where the API key may make none: it deploys, and somebody else gives tokens out."""
+        try:
+            return self.create_token(model_id)
+        except PermissionDenied:
+            return None
 
     def _wait_until_active(
         self, path: str, name: str, shown: display.Display, budget: Budget
@@ -346,6 +416,7 @@ def upload(  # noqa: PLR0913 - the one line's own options
     quantize: Literal["int8"] | None = None,
     accept_loss: bool = False,
     allow_mismatch: bool = False,
+    example_values: bool = True,
     convert_seconds: float = CONVERT_SECONDS,
     wait_seconds: float = WAIT_SECONDS,
     progress: bool = True,
@@ -361,6 +432,7 @@ def upload(  # noqa: PLR0913 - the one line's own options
         quantize=quantize,
         accept_loss=accept_loss,
         allow_mismatch=allow_mismatch,
+        example_values=example_values,
         convert_seconds=convert_seconds,
         wait_seconds=wait_seconds,
         progress=progress,

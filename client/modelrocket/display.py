@@ -197,9 +197,7 @@ def print_result(console: Console, shown: Shown) -> None:
     news = "new model" if shown.created else "the same address and tokens as before"
     lines = {
         "model": shown.model_id,
-        "token": f"[bold]{shown.token}[/bold]   [yellow]shown once, keep it[/yellow]"
-        if shown.token
-        else "[dim]the one from before keeps working[/dim]",
+        "token": _token(shown),
         "url": f"[bold]POST[/bold] {escape(shown.url)}",
         "checked": f"[dim]{escape(shown.checked)}[/dim]",
     }
@@ -216,6 +214,15 @@ def print_result(console: Console, shown: Shown) -> None:
         console.print(f"  [cyan]{label:<8}[/cyan] {text}", soft_wrap=True)
     for note in shown.notes:
         console.print(f"  [cyan]{'note':<8}[/cyan] {escape(note)}", soft_wrap=True)
+
+
+def _token(shown: Shown) -> str:
+    if shown.token:
+        return f"[bold]{shown.token}[/bold]   [yellow]shown once, keep it[/yellow]"
+    if shown.created:
+        make = f"modelrocket token create {quote(shown.name)}"
+        return f"[yellow]none: this API key may make no keys. Who may makes one with {make}[/yellow]"
+    return "[dim]the one from before keeps working[/dim]"
 
 
 def checked(converted: Converted) -> str:

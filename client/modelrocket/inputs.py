@@ -72,6 +72,10 @@ class Inputs:
         columns = rows.shape[-1] if rows.ndim == _TABLE and spec.shape[-1] is not None else 1
         return replace(values, choices=tuple(rows.reshape(-1, columns).T))
 
+    def declared(self) -> "Inputs":
+        """The same inputs, and nothing of what is known of their values."""
+        return Inputs(self.specs)
+
     @property
     def compares(self) -> bool:
         """The model is known to compare its input with thresholds, which is exact whatever the values are."""

@@ -2,24 +2,38 @@
 
 The signature is asked for once and remembered. Where inputs do not fit it, it is asked for again, since the
 model may have another active version by now. Rows that do not fit into one request go in several, all
-answered by the same version, where its certificate says that this changes no answer.
+answered by the same version, where its certificate says that this changes no answer; else all of them go by
+way of the store. A model that takes long to load is asked to answer later, and the answer fetched.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, TypeAlias
+from uuid import uuid4
 
 import httpx
 import numpy as np
+import orjson
 
 from modelrocket import wire
 from modelrocket.api import Api, Budget, Call
-from modelrocket.errors import Conflict, InvalidTensor, NotFound, Refusal, api_error
+from modelrocket.errors import (
+    Conflict,
+    InvalidTensor,
+    ModelLoading,
+    NotFound,
+    PayloadTooLarge,
+    Refusal,
+    Timeout,
+    api_error,
+)
 from modelrocket.feeds import fed
-from modelrocket.steps import Flow
+from modelrocket.steps import Flow, Wait
+from modelrocket.storing import fetching, storing
 from modelrocket.tensors import Array, TensorSpec
 from modelrocket.wire import Body, Signature
 
@@ -35,6 +49,18 @@ _ADVICE = {
 }
 _ATTEMPTS_MAX = 3
 """At a prediction in several requests, while versions take turns."""
+_INPUTS_FROM = "X-Rocket-Inputs-From"
+_RESULT_FROM = "x-rocket-result-from"
+_LATER = {"Prefer": "respond-async"}
+_POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """Bytes that an endpoint takes: in a request, and by way of the store."""
+
+    body_bytes_max: float
+    payload_bytes_max: float
 
 
 class Predictor:
@@ -43,7 +69,7 @@ class Predictor:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._signatures: dict[str, Signature] = {}
-        self._body_bytes_max: float | None = None
+        self._taken: _Taken | None = None
 
     def predicting(self, model_id: str, inputs: Any, *, bearer: str, seconds: float) -> Flow[Answer]:
         """Raises `InvalidTensor`, `ApiError`, `ConnectionFailed` or `Timeout`."""
@@ -67,22 +93,34 @@ class Predictor:
     def _predicted(self, asking: _Asking, inputs: Any, signature: Signature) -> Flow[Answer]:
         arrays = fed(inputs, signature.inputs)
         body = wire.write(arrays, signature)
-        if len(body.content) <= _SMALL_BYTES or len(body.content) <= (yield from self._limit(asking)):
+        size = len(body.content)
+        taken = (yield from self._limits(asking)) if size > _SMALL_BYTES else None
+        if taken is None or size <= taken.body_bytes_max:
             outputs, _ = yield from asking.infer(body)
         else:
-            limit = yield from self._limit(asking)
-            outputs = yield from _in_pieces(asking, list(_bodies(arrays, signature, limit)))
+            try:
+                pieces = list(_bodies(arrays, signature, taken.body_bytes_max))
+                outputs = yield from _in_pieces(asking, pieces)
+            except PayloadTooLarge:
+                if size > taken.payload_bytes_max:
+                    raise
+                outputs = yield from asking.infer_stored(body)
         return next(iter(outputs.values())) if len(outputs) == 1 else outputs
 
-    def _limit(self, asking: _Asking) -> Flow[float]:
-        """Bytes of a request. A host's own door publishes none; it says so itself where one is too large."""
-        if self._body_bytes_max is None:
+    def _limits(self, asking: _Asking) -> Flow[_Taken]:
+        """A host's own door publishes none; it says so itself where a request is too large."""
+        if self._taken is None:
             try:
                 limits = yield from asking.json("GET", "/v1/limits")
-                self._body_bytes_max = limits["body_bytes_max"]
+                self._taken = _Taken(limits["body_bytes_max"], limits.get("payload_bytes_max", 0))
             except NotFound:
-                self._body_bytes_max = math.inf
-        return self._body_bytes_max
+                self._taken = _Taken(math.inf, 0)
+        return self._taken
+
+
+def _own_id() -> dict[str, str]:
+    """The same for all tries of a request, so that it is counted once however often its answer gets lost."""
+    return {"X-Request-Id": uuid4().hex}
 
 
 class _Asking:
@@ -95,8 +133,8 @@ class _Asking:
         self.model_id = model_id
         self.path = f"/v2/models/{model_id}"
 
-    def json(self, method: str, path: str) -> Flow[Any]:
-        call = Call(method, path, bearer=self._bearer)
+    def json(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Flow[Any]:
+        call = Call(method, path, body, bearer=self._bearer)
         return (yield from self._api.asking_json(call, self._budget))
 
     def signature(self, version: str = "") -> Flow[Signature]:
@@ -109,12 +147,59 @@ class _Asking:
             "POST",
             f"{self._path_of(version)}/infer",
             content=body.content,
-            headers=body.headers,
+            headers={**body.headers, **_own_id()},
+            deferrable=True,
             bearer=self._bearer,
         )
-        response: httpx.Response = yield from self._api.asking(call, self._budget)
-        json_bytes = int(response.headers.get(wire.HEADER_LENGTH, 0))
-        return wire.read(response.content, json_bytes), response.headers.get("x-model-version", "")
+        return (yield from self._answer(call))
+
+    def infer_stored(self, body: Body) -> Flow[dict[str, Array]]:
+        """`infer` with the inputs by way of the store."""
+        wanted = {"model": self.model_id, "bytes": len(body.content)}
+        begun = yield from self.json("POST", "/v1/payloads", wanted)
+        yield from storing(self._api, begun["upload"], body.content, self._budget)
+        call = Call(
+            "POST",
+            f"{self.path}/infer",
+            content=b"",
+            headers={**body.headers, _INPUTS_FROM: begun["id"], **_own_id()},
+            deferrable=True,
+            bearer=self._bearer,
+        )
+        return (yield from self._answer(call))[0]
+
+    def _answer(self, call: Call) -> Flow[tuple[dict[str, Array], str]]:
+        try:
+            response: httpx.Response = yield from self._api.asking(call, self._budget)
+        except ModelLoading:
+            response = yield from self._later(replace(call, deferrable=False))
+        content, json_bytes = response.content, int(response.headers.get(wire.HEADER_LENGTH, 0))
+        if _RESULT_FROM in response.headers:
+            told = orjson.loads(content)["result_from"]
+            content, json_bytes = (
+                (yield from fetching(self._api, told, self._budget)),
+                told.get("json_bytes", 0),
+            )
+        return wire.read(content, json_bytes), response.headers.get("x-model-version", "")
+
+    def _later(self, call: Call) -> Flow[httpx.Response]:
+        """The answer, asked for again and again until it is there. A host's own door answers at once."""
+        later = replace(call, headers={**call.headers, **_LATER})
+        response: httpx.Response = yield from self._api.asking(later, self._budget)
+        if response.status_code != httpx.codes.ACCEPTED:
+            return response
+        path = f"/v1/answers/{orjson.loads(response.content)['answer']['id']}"
+        while response.status_code == httpx.codes.ACCEPTED:
+            pause = float(response.headers.get("retry-after", _POLL_SECONDS))
+            if pause >= self._budget.remaining():
+                raise Timeout(
+                    f"The model is still being loaded after {self._budget.seconds:.0f} s. Wait longer with "
+                    f"timeout_seconds=…, or fetch the answer: GET {path}"
+                )
+            yield Wait(pause)
+            ask = Call("GET", path, headers={"Accept": wire.MEDIA_TYPE}, bearer=self._bearer)
+            response = yield from self._api.asking(ask, self._budget)
+        return response
 
     def _path_of(self, version: str) -> str:
         return f"{self.path}/versions/{version}" if version else self.path

@@ -1,4 +1,4 @@
-"""What the command line prints of models, versions, traffic, events, answers and checks."""
+"""What the command line prints of models, versions, traffic, keys, usage, events and checks."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from rich.text import Text
 
 from modelrocket.cells import size, table, text, time
 from modelrocket.events import Event
+from modelrocket.keys import Explanation, Key, NewKey
 from modelrocket.models import Model, Version
 from modelrocket.rollout import Candidate, Counts, Split, Traffic, TrafficChange
 from modelrocket.tensors import Array
+from modelrocket.usage import AuditEntry, Usage, UsageLine, Verified, added, summed
 
 if TYPE_CHECKING:
     from modelrocket.doctor import Check
@@ -105,6 +107,100 @@ def _history(entries: Sequence[TrafficChange]) -> Table:
 def token(model: Model, plain: str) -> RenderableType:
     return (
         f"{plain}\nA token for {model.name}, shown once: keep it. It goes with each request to {model.url}."
+    )
+
+
+def keys(listed: Sequence[Key]) -> RenderableType:
+    if not listed:
+        return "No keys."
+    shown = table("name", "key", "may", "state", "created", "by", "last used", "stops", "id")
+    for key in listed:
+        used, stops = (time(at) if at else None for at in (key.last_used_at, key.expires_at))
+        known = (key.name, key.hint, _may(key), key.state, time(key.created_at), key.created_by)
+        shown.add_row(*map(text, (*known, used, stops, key.id)))
+    return shown
+
+
+def _may(key: Key) -> str:
+    return f"run {key.model_id}" if key.model_id else ", ".join(key.scopes)
+
+
+def new_key(made: NewKey) -> RenderableType:
+    stops = f" It works until {time(made.key.expires_at)} UTC." if made.key.expires_at else ""
+    lines = [made.secret, f"The key {made.key.name or made.key.id}, shown once: keep it.{stops}"]
+    if made.old is not None and made.old.expires_at:
+        lines.append(f"The old one ({made.old.hint}) works until {time(made.old.expires_at)} UTC.")
+    return text("\n".join(lines))
+
+
+def explanation(found: Explanation) -> RenderableType:
+    return Group(*_explanation(found))
+
+
+def _explanation(found: Explanation) -> Iterator[RenderableType]:
+    if not found.works:
+        yield text(f"It is refused: {found.why}")
+        return
+    if found.key is not None:
+        yield text(f"{found.key.name or found.key.id} ({found.key.hint}) works and is {found.key.state}.")
+    permissions = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    for one in found.may:
+        permissions.add_row(text("may" if one.allowed else "may not"), text(one.scope), text(one.means))
+    yield from (Text(), permissions)
+    if found.models:
+        models = table("model", "id", "active")
+        for model in found.models:
+            models.add_row(*map(text, (model.name, model.id, model.active)))
+        yield from (Text(), models)
+    yield Text()
+    for whose, limit in (("it", found.own_limit), ("all keys of its account together", found.account_limit)):
+        if limit is not None:
+            left = f", {limit.left} at once now" if limit.left is not None else ""
+            yield text(f"requests a second for {whose}: {limit.requests_per_second:g}{left}")
+
+
+def usage(lines: Sequence[UsageLine], names: Mapping[str, str]) -> RenderableType:
+    """A line for each time, model and version. `names` of models by id: those that there still are."""
+    if not lines:
+        return "Nothing was used."
+    shown = table(
+        "when", "model", "version", "requests", "errors", "rows", "mean", "in", "out", "cold starts"
+    )
+    whole = Usage()
+    for (at, model_id, version), sums in summed(lines).items():
+        shown.add_row(*map(text, (time(at), names.get(model_id, model_id), version)), *_used(sums))
+        whole = added(whole, sums)
+    shown.add_row(*map(text, ("in all", "", "")), *_used(whole))
+    return shown
+
+
+def _used(sums: Usage) -> Iterator[Text]:
+    answered = sums.requests - sums.errors_caller - sums.errors_model
+    mean = f"{sums.compute_ms / answered:.3f} ms" if answered > 0 and sums.compute_ms else None
+    sizes = size(sums.bytes_in), size(sums.bytes_out)
+    yield from map(text, (sums.requests, sums.errors, sums.rows, mean, *sizes, sums.cold_loads))
+
+
+def audit(entries: Sequence[AuditEntry]) -> RenderableType:
+    if not entries:
+        return "Nothing was done."
+    shown = table("", "when", "who", "what", "to", "from", "outcome")
+    for entry in entries:
+        outcome = f"{entry.outcome}: {entry.code}" if entry.code else entry.outcome
+        about = " ".join(one for one in (entry.object_name, entry.object_id) if one)
+        done = (entry.actor, entry.action, about, entry.address, outcome)
+        shown.add_row(*map(text, (entry.number, time(entry.at), *done)))
+    return shown
+
+
+def verified(found: Verified) -> RenderableType:
+    if found.broken_at is not None:
+        return text(f"Entry {found.broken_at} is not as it was written: {found.why}.")
+    if not found.last:
+        return "The log is empty."
+    return text(
+        f"Entries {found.first} to {found.last} are as they were written. Keep this, to tell later that "
+        f"nothing up to number {found.last} was changed:\n{found.hash}"
     )
 
 

@@ -1,4 +1,4 @@
-"""`python -m infra.local up`: the whole product on this machine, until Ctrl-C."""
+"""`python -m infra.local up`: the whole product on this machine, until Ctrl-C. `account`: a log-in for it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from infra.local.account import CannotGiveLogIn, ask_password, give_log_in
 from infra.local.credentials import DamagedCredentials, load_or_create
 from infra.local.home import HomeInUse, locked_home
 from infra.local.ports import NoFreePort, assign_ports, holder, is_free
@@ -33,6 +34,11 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """The exit code: 0 stopped on request, 1 failed, 2 could not start; with --once the demo's."""
     chosen = _parse(arguments)
     try:
+        if chosen.command == "account":
+            settings = StackSettings.from_env(environ)
+            give_log_in(settings, environ, email=chosen.email, password=ask_password())
+            say(f"Log in as {chosen.email} at {settings.url}")
+            return 0
         settings = StackSettings.from_env(environ, hosts=chosen.hosts)
         with locked_home(settings.home):
             _require_free(settings.port)
@@ -40,7 +46,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     except (PortTaken, *_CANNOT_START_ERRORS) as error:
         print(f"\n{error}\n", file=sys.stderr)
         return _CANNOT_START
-    except StackFailed as error:
+    except (StackFailed, CannotGiveLogIn) as error:
         print(f"\n{error}\n", file=sys.stderr)
         return _FAILED
 
@@ -51,14 +57,15 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         description="Run ModelRocket on this machine.",
         epilog="ROCKET_PORT (5000), ROCKET_HOME (.rocket), ROCKET_HOSTS (2): port, folder, number of hosts.",
     )
-    parser.add_argument("command", choices=["up"])
-    parser.add_argument("--hosts", type=int, help="how many hosts; wins over ROCKET_HOSTS")
-    parser.add_argument(
-        "--demo", action="store_true", help="train, upload and call a model once all is ready"
-    )
-    parser.add_argument("--once", action="store_true", help="stop after the demo, with its exit code")
+    commands = parser.add_subparsers(dest="command", required=True)
+    up = commands.add_parser("up", help="start everything and keep it running")
+    up.add_argument("--hosts", type=int, help="how many hosts; wins over ROCKET_HOSTS")
+    up.add_argument("--demo", action="store_true", help="train, upload and call a model once all is ready")
+    up.add_argument("--once", action="store_true", help="stop after the demo, with its exit code")
+    account = commands.add_parser("account", help="give the running stack's own account a log-in")
+    account.add_argument("--email", required=True, help="what to log in with; the password is asked for")
     chosen = parser.parse_args(arguments)
-    if chosen.once and not chosen.demo:
+    if chosen.command == "up" and chosen.once and not chosen.demo:
         parser.error("--once needs --demo")
     return chosen
 

@@ -38,8 +38,8 @@ REDIS_KEYS: Final[Mapping[str, str]] = {
     # A host speaks for itself: it can neither write what routing trusts nor list tokens; it may look up
     # the one that a caller of its own door shows, by its SHA-256.
     "host": "~mr:hosts ~mr:replicas:* ~mr:assignments:* ~mr:prepare ~mr:prepare:* ~mr:results "
-    "~mr:version:* %R~mr:model:* %R~mr:token:* %R~mr:projected ~mr:rollout:* "
-    "%R~mr:dropped &mr:* "
+    "~mr:version:* %R~mr:model:* %R~mr:token:* %R~mr:projected ~mr:rollout:* ~mr:answer:* ~mr:usage:* "
+    "%R~mr:dropped ~mr:leases:* &mr:* "
     "+@all -@dangerous -@admin -scan -randomkey",
 }
 """What each role may do, as Valkey's ACL says it."""

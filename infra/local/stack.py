@@ -63,6 +63,19 @@ class Stack:
             working_directory=REPOSITORY,
         )
 
+    def control_plane(self, role: str) -> dict[str, str]:
+        """The whole environment of the gateway or the coordinator."""
+        return (
+            _TICK
+            | self._base()
+            | self._connections.control_plane(role)
+            | {
+                "MODELROCKET_DISPATCH_KEY": self.layout.credentials.dispatch_key,
+                "MODELROCKET_PUBLIC_URL": self.settings.url,
+                "MODELROCKET_HOST_NETWORK": "127.0.0.0/8",
+            }
+        )
+
     @property
     def _connections(self) -> Connections:
         return servers.connections(self.layout)
@@ -84,7 +97,7 @@ class Stack:
         return self._program(
             "bootstrap",
             "chalicelib.bootstrap",
-            environment=self._control_plane("coordinator")
+            environment=self.control_plane("coordinator")
             | {"MODELROCKET_BOOTSTRAP_KEY": self.layout.credentials.api_key},
         )
 
@@ -114,7 +127,7 @@ class Stack:
         return self._program(
             "coordinator",
             "infra.local.ticker",
-            environment=self._control_plane("coordinator"),
+            environment=self.control_plane("coordinator"),
             ready=lambda: _contains(log_file, ticker.STARTED),
         )
 
@@ -123,7 +136,7 @@ class Stack:
             "gateway",
             "infra.local.gateway",
             str(self.settings.port),
-            environment=self._control_plane("gateway"),
+            environment=self.control_plane("gateway"),
             port=self.settings.port,
         )
 
@@ -148,18 +161,6 @@ class Stack:
             ready=ready if port is None else lambda: answers_healthz(port),
             address=f"http://{LOOPBACK}:{port}" if port is not None else "",
             stop_seconds=stop_seconds,
-        )
-
-    def _control_plane(self, role: str) -> dict[str, str]:
-        return (
-            _TICK
-            | self._base()
-            | self._connections.control_plane(role)
-            | {
-                "MODELROCKET_DISPATCH_KEY": self.layout.credentials.dispatch_key,
-                "MODELROCKET_PUBLIC_URL": self.settings.url,
-                "MODELROCKET_HOST_NETWORK": "127.0.0.0/8",
-            }
         )
 
     def _base(self) -> dict[str, str]:

@@ -28,6 +28,7 @@ from chalicelib.contract.messages import (
 from tests.support.uploads import PASSPORT, SIGNATURE
 from tests.unit.test_choice import host
 
+UNTIL = "2026-01-02T03:04:05+00:00"
 VERSION = VersionRecord("v1", "m1", "alice", 1, "00" * 32, 10, "models/v1", SIGNATURE, PASSPORT)
 JOB = PrepareJob("v1", "m1", "alice", 1, "00" * 32, 10, "models/v1")
 
@@ -40,33 +41,12 @@ def model(revision: int, active: VersionRecord | None = VERSION) -> ModelRecord:
     return ModelRecord(model_id="m1", tenant="alice", revision=revision, active=active)
 
 
-def test_one_round_trip_shows_all_that_routing_needs(hot: HotState) -> None:
-    hot.put_token("sha", token(1))
-    hot.put_model(model(1))
-    hot.beat(host("a"))
-    hot.put_replica("m1", "v1", Replica("a", "boot-a", ReplicaState.READY))
-    view = hot.route("sha", "m1")
-    assert (view.token, view.model) == (token(1), model(1))
-    assert [msgspec.structs.replace(one, at=0) for one in view.hosts] == [
-        msgspec.structs.replace(host("a"), at=0)
-    ]
-    assert 0 <= view.now - view.hosts[0].at < 60
-    assert view.replicas == (("v1", Replica("a", "boot-a", ReplicaState.READY)),)
-
-
-def test_what_is_not_there_reads_as_none(hot: HotState) -> None:
-    view = hot.route("nothing", "nothing")
-    assert (view.token, view.model, view.hosts, view.replicas) == (None, None, (), ())
-
-
 def test_f16_an_older_record_never_overwrites_a_newer_one(hot: HotState) -> None:
     hot.put_token("sha", token(2, revoked=True))
     hot.put_token("sha", token(1))
     hot.put_model(model(5))
     hot.put_models([model(4, active=None), model(5, active=None)])
-    view = hot.route("sha", "m1")
-    assert view.token == token(2, revoked=True)
-    assert view.model == model(5)
+    assert (hot.token("sha"), hot.model("m1")) == (token(2, revoked=True), model(5))
 
 
 @pytest.mark.parametrize("junk", [b"", b"junk", b"{}", b"[1]", b'{"revision": "x"}', b"\xff\xfe", b"null"])
@@ -78,13 +58,11 @@ def test_f07_a_corrupt_value_reads_as_a_miss_and_is_replaced(
     raw_redis.hset("mr:hosts", "a", junk)
     raw_redis.hset("mr:hosts", "b", b"soon|" + junk)
     raw_redis.hset("mr:replicas:m1", junk, junk)
-    view = hot.route("sha", "m1")
-    assert (view.token, view.model, view.hosts, view.replicas) == (None, None, (), ())
-    assert hot.version("v1") is None
+    assert (hot.token("sha"), hot.model("m1"), hot.version("v1")) == (None, None, None)
+    assert (hot.hosts()[1], hot.replicas("m1")) == ((), ())
     hot.put_token("sha", token(1))
     hot.put_model(model(1))
-    view = hot.route("sha", "m1")
-    assert (view.token, view.model) == (token(1), model(1))
+    assert (hot.token("sha"), hot.model("m1")) == (token(1), model(1))
 
 
 def test_a_host_learns_its_assignments_and_that_it_was_forgotten(hot: HotState, raw_redis: Any) -> None:
@@ -117,12 +95,12 @@ def test_replicas_of_a_model_come_and_go(hot: HotState) -> None:
 def test_a_quarantine_is_seen_by_every_gateway_and_ends(hot: HotState, raw_redis: Any) -> None:
     hot.put_replica("m1", "v1", Replica("a", "boot", ReplicaState.READY))
     hot.quarantine("m1", "v1", seconds=60)
-    assert hot.route("sha", "m1").quarantined == {"v1"}
-    assert len(hot.route("sha", "m1").replicas) == 1
+    assert hot.quarantined("m1") == {"v1"}
+    assert len(hot.replicas("m1")) == 1
     hot.quarantine("m1", "v1", seconds=0)
-    assert hot.route("sha", "m1").quarantined == frozenset()
+    assert hot.quarantined("m1") == frozenset()
     raw_redis.hset("mr:replicas:m1", "v1/!", b"quarantined/soon")
-    assert hot.route("sha", "m1").quarantined == frozenset()
+    assert hot.quarantined("m1") == frozenset()
 
 
 def test_one_job_per_version_and_one_taker_per_job(hot: HotState) -> None:
@@ -175,13 +153,13 @@ def test_f02_scripts_survive_a_flush_and_a_script_flush(hot: HotState, raw_redis
     raw_redis.script_flush()
     assert not hot.beat(host("a")).known
     hot.put_models([model(1)])
-    assert hot.route("sha", "m1").model == model(1)
+    assert hot.model("m1") == model(1)
 
 
 def test_f01_a_redis_that_is_away_is_a_retryable_error() -> None:
     away = HotState.connect("redis://127.0.0.1:9/0", timeout_seconds=0.2)
     with pytest.raises(DependencyFailed) as raised:
-        away.route("sha", "m1")
+        away.model("m1")
     assert raised.value.retryable
 
 
@@ -195,7 +173,7 @@ def test_a_hosts_door_sees_a_credential_and_a_model_in_one_look(hot: HotState, r
     assert (view.token, view.model, view.projected) == (None, None, False)
     hot.put_token("sha", token(1))
     hot.put_model(model(1))
-    hot.end_projection(hot.begin_projection())
+    hot.end_projection(hot.begin_projection(), tokens_until=UNTIL)
     [view] = hot.credentials([("sha", "m1")])
     assert (view.token, view.model, view.projected) == (token(1), model(1), True)
     assert view.now == pytest.approx(server_time(raw_redis), abs=60)
@@ -204,13 +182,15 @@ def test_a_hosts_door_sees_a_credential_and_a_model_in_one_look(hot: HotState, r
 def test_a_projection_that_lost_something_is_not_complete(hot: HotState, raw_redis: Any) -> None:
     began = hot.begin_projection()
     raw_redis.flushall()
-    hot.end_projection(began)
+    hot.end_projection(began, tokens_until=UNTIL)
     assert not hot.credentials([("sha", "m1")])[0].projected
+    assert hot.begin_projection().tokens_until is None
     first, second = hot.begin_projection(), hot.begin_projection()
-    hot.end_projection(first)
+    hot.end_projection(first, tokens_until=UNTIL)
     assert not hot.credentials([("sha", "m1")])[0].projected
-    hot.end_projection(second)
+    hot.end_projection(second, tokens_until=UNTIL)
     assert hot.credentials([("sha", "m1")])[0].projected
+    assert hot.begin_projection().tokens_until == UNTIL
     raw_redis.flushall()
     assert not hot.credentials([("sha", "m1")])[0].projected
 
@@ -219,7 +199,7 @@ def test_a_route_brings_both_versions_it_speaks_of(hot: HotState) -> None:
     second = msgspec.structs.replace(VERSION, version_id="v2", number=2)
     candidate = CandidateRecord(second, percent=10, mirror_percent=5, trial=7, drift_tolerance=0.1)
     hot.put_model(msgspec.structs.replace(model(1), candidate=candidate))
-    shown = hot.route("-", "m1").model
+    shown = hot.model("m1")
     assert shown
     assert shown.candidate == candidate
     assert (hot.version("v1"), hot.version("v2")) == (VERSION, second)

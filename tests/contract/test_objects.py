@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -14,6 +15,7 @@ from chalicelib.contract import limits
 from chalicelib.contract.errors import Conflict, DependencyFailed
 from chalicelib.ports import StoredPart, UploadPart
 from chalicelib.wiring import ControlPlane
+from tests.support.waiting import wait_for
 
 DATA = b"the bytes of a model" * 1_000
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -190,3 +192,49 @@ def test_what_is_still_arriving_goes_with_its_prefix(objects: S3Objects) -> None
     objects.delete_under(f"{folder}/v1/")
     assert objects.parts(inside, ids[inside]) is None
     assert objects.parts(beside, ids[beside]) == ()
+
+
+# Inputs and answers on their way.
+
+
+def test_a_payload_is_stored_in_its_announced_size_only(objects: S3Objects) -> None:
+    key = f"payloads/t/{uuid.uuid4().hex}"
+    grant = objects.presign_put(key, size=len(DATA), seconds=60)
+    for other in (DATA[:-1], DATA + b"X", b""):
+        assert put(grant, other).status_code == 403
+    assert objects.get(key) is None
+    assert httpx.put(grant.url, content=DATA, headers=grant.headers).status_code == 200
+    assert objects.get(key) == DATA
+    assert httpx.get(grant.url).status_code == 403
+    assert httpx.get(objects.presign_get(key, seconds=60)).content == DATA
+    assert httpx.put(objects.presign_get(key, seconds=60), content=b"").status_code == 403
+
+
+def test_a_grant_ends(objects: S3Objects) -> None:
+    key = f"payloads/t/{uuid.uuid4().hex}"
+    late = objects.presign_put_any(key, seconds=1)
+    wait_for(lambda: httpx.put(late, content=DATA).status_code == 403, what="the grant to end")
+
+
+def test_only_what_is_older_goes(objects: S3Objects) -> None:
+    folder = f"payloads/{uuid.uuid4().hex}/"
+    for name in ("a", "b", "c"):
+        objects.put(folder + name, DATA)
+    now = datetime.now(UTC)
+    assert objects.delete_older(folder, than=now - timedelta(minutes=1), limit=100) == 0
+    later = now + timedelta(minutes=1)
+    assert objects.delete_older(folder, than=later, limit=2) == 2
+    assert [objects.get(folder + name) is None for name in ("a", "b", "c")] == [True, True, False]
+    assert objects.delete_older(folder, than=later, limit=100) == 1
+
+
+def test_the_store_may_be_asked_to_delete_what_is_old_beside_its_other_rules(objects: S3Objects) -> None:
+    other = {"ID": "other", "Filter": {"Prefix": "logs/"}, "Status": "Enabled", "Expiration": {"Days": 9}}
+    configuration = {"LifecycleConfiguration": {"Rules": [other]}}
+    objects._client.put_bucket_lifecycle_configuration(Bucket=objects._bucket, **configuration)
+    assert objects.expire("payloads/", days=1)
+    assert objects.expire("payloads/", days=1)
+    rules = objects._client.get_bucket_lifecycle_configuration(Bucket=objects._bucket)["Rules"]
+    found = {rule["Filter"]["Prefix"]: rule["Expiration"]["Days"] for rule in rules}
+    assert (found, len(rules)) == ({"logs/": 9, "payloads/": 1}, 2)
+    assert not S3Objects("bucket", endpoint_url="http://127.0.0.1:9").expire("payloads/", days=1)

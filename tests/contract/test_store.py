@@ -20,6 +20,7 @@ from chalicelib.contract.messages import (
     VersionFile,
     encode,
 )
+from chalicelib.ports import ChangePoint
 from chalicelib.records import (
     Account,
     Activation,
@@ -89,9 +90,10 @@ def test_what_is_written_is_read_back_whole(store: MongoStore) -> None:
     assert store.any_version("v1") == version()
 
 
-def test_the_first_account_of_a_name_stays(store: MongoStore) -> None:
+def test_the_first_account_of_an_id_stays(store: MongoStore) -> None:
     first = store.ensure_account(Account(id="1", name="alice", created_at=NOW))
-    assert store.ensure_account(Account(id="2", name="alice", created_at=NOW)) == first
+    assert store.ensure_account(Account(id="1", name="bob", created_at=NOW)) == first
+    assert store.ensure_account(Account(id="2", name="alice", created_at=NOW)) != first
 
 
 def test_two_tenants_may_use_the_same_name(store: MongoStore) -> None:
@@ -290,11 +292,39 @@ def test_pages_go_through_everything_once(store: MongoStore) -> None:
     assert seen == hashes
 
 
+def test_changes_of_tokens_are_told_once_each_in_the_order_they_came(store: MongoStore) -> None:
+    hashes = [f"{number:064x}" for number in range(12)]
+    for sha256 in hashes:
+        store.add_token(token(sha256))
+    at = store.clock()
+    store._tokens.update_many({}, {"$set": {"changed_at": at}})  # all in the same millisecond
+    again = token(hashes[3])
+    assert store.change_token(again, msgspec.structs.replace(again, revision=2))
+    point, seen = ChangePoint(at.replace(year=2020)), []
+    while True:
+        page, following = store.changed_tokens(point, 5)
+        if following == point:
+            break
+        point = following
+        seen += [one.sha256 for one in page]
+    assert seen == [*hashes[:3], *hashes[4:], hashes[3]]
+    assert not store.change_token(again, msgspec.structs.replace(again, revision=2)), "it has changed"
+
+
+def test_tokens_that_ended_before_a_time_are_found(store: MongoStore) -> None:
+    early, late = NOW.replace(year=2025), NOW.replace(year=2027)
+    ends = [("a", "revoked_at", early), ("b", "expires_at", early), ("c", "revoked_at", late)]
+    for sha256, field, at in (*ends, ("d", "expires_at", late), ("e", "expires_at", None)):
+        store.add_token(msgspec.structs.replace(token(sha256), **{field: at}))
+    assert {one.sha256 for one in store.ended_tokens(NOW, 10)} == {"a", "b"}
+    assert len(store.ended_tokens(NOW, 1)) == 1
+
+
 def test_tokens_are_counted_per_model(store: MongoStore) -> None:
     store.add_token(token("a", model_id="m1"))
     store.add_token(token("b", model_id="m2"))
     store.add_token(token("c", tenant="bob", model_id="m1"))
-    assert store.count_tokens("alice", "m1") == 1
+    assert store.count_tokens("alice", "m1", at=NOW) == 1
 
 
 def test_a_document_that_does_not_fit_reads_as_absent(store: MongoStore) -> None:

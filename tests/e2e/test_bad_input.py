@@ -135,7 +135,7 @@ def stranger_key(stack: RunningStack) -> str:
             patch.setenv(name, value)
         plane = build(environ)
     key = new_token()
-    plane.auth.ensure_api_key("stranger", key)
+    plane.keys.ensure_api_key("stranger", key)
     return key
 
 

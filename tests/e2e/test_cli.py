@@ -14,15 +14,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import httpx
 import joblib
 import numpy as np
 import onnx
 import pytest
+import redis
 from sklearn.linear_model import LogisticRegression
 
 from modelrocket import Client, Deployment, PreparationFailed
 from tests.support.graphs import marked
+from tests.support.metering import make_past
 from tests.support.stack import RunningStack
+from tests.support.waiting import wait_for
 
 Done = subprocess.CompletedProcess[str]
 
@@ -324,3 +328,46 @@ def test_an_endpoint_where_nothing_answers_is_3_and_a_wrong_key_1(modelrocket: C
     assert "Nothing answers at http://127.0.0.1:1" in nobody.stderr
     wrong = modelrocket.run("models", code=1, environment={"MODELROCKET_API_KEY": "mr_wrong"})
     assert "[unauthenticated]" in wrong.stderr
+
+
+def test_what_was_used_and_who_did_it_is_shown(
+    client: Client, modelrocket: CommandLine, stack: RunningStack
+) -> None:
+    deployment = client.upload(marked(1), "cli-used", progress=False)
+    assert deployment.token is not None
+    for _ in range(3):
+        assert answered_by(deployment) == 1
+    twice = {"X-Request-Id": "cli-used-twice"}
+    body = {"token": deployment.token, "model": deployment.model_id, "inputs": {"modelInput": [[1.0], [2.0]]}}
+    own_doors = [f"http://127.0.0.1:{stack.port_of(host)}" for host in ("host-1", "host-2")]
+    for url in (stack.base_url, stack.base_url, *own_doors):
+        httpx.post(f"{url}/inference", json=body, headers=twice, timeout=60).raise_for_status()
+    httpx.post(f"{own_doors[0]}/inference", json=body, timeout=60).raise_for_status()
+
+    raw_redis = redis.Redis.from_url(stack.redis_url)
+
+    def used() -> Sequence[Mapping[str, Any]]:
+        make_past(raw_redis, raw_redis.time()[0] // 60 - 1)
+        lines = modelrocket.json("usage", "--by", "minute", "--model", "cli-used")
+        return lines if sum(line["usage"]["requests"] for line in lines) >= 5 else ()
+
+    lines = wait_for(used, what="five requests to be counted")
+    sums = [line["usage"] for line in lines]
+    assert sum(one["requests"] for one in sums) == 5
+    assert sum(one["rows"] for one in sums) == 7
+    assert sum(one["cold_loads"] for one in sums) <= 2
+    assert {line["version"] for line in lines} == {1}
+    (day,) = modelrocket.json("usage", "--model", "cli-used")
+    assert (day["usage"]["requests"], day["usage"]["errors_caller"]) == (5, 0)
+    assert "cli-used" in modelrocket.run("usage").stdout
+    assert client.keys.get(day["key_id"]).last_used_at is not None
+
+    modelrocket.run("delete", "cli-used", "--yes")
+    modelrocket.run("delete", "cli-used", "--yes", code=1)
+    entries = modelrocket.json("audit", "--object", deployment.model_id)
+    done = [(entry["action"], entry["actor"] == "platform", entry["outcome"]) for entry in entries]
+    assert done[0] == ("model.delete", False, "ok")
+    assert ("version.activate", True, "ok") in done
+    assert ("upload.complete", False, "ok") in done
+    assert deployment.token not in modelrocket.run("audit", "--json").stdout
+    assert "are as they were written" in modelrocket.run("audit", "--verify").stdout

@@ -11,6 +11,7 @@ from chalicelib.auth import Principal
 from chalicelib.contract import limits
 from chalicelib.contract.errors import Conflict, NotFound, Unauthenticated
 from chalicelib.contract.inference import authorised
+from chalicelib.keys import NewKey
 from chalicelib.records import Version
 from chalicelib.traffic import ChangeTraffic, RollBack
 from chalicelib.wiring import ControlPlane
@@ -38,11 +39,11 @@ def test_f61_a_deleted_model_is_gone_for_callers_and_its_owner_at_once(
     plane: ControlPlane, alice: Principal
 ) -> None:
     version = deployed(plane, alice, DATA)
-    issued = plane.auth.issue_model_token(alice, version.model_id, name="")
+    issued = plane.keys.create(alice, NewKey(model_id=version.model_id))
     plane.hot.beat(host("a"))
     plane.reconciler.tick()
     plane.deletion.delete_model(alice, version.model_id)
-    view = plane.hot.route(issued.token.sha256, version.model_id)
+    [view] = plane.hot.credentials([(issued.token.sha256, version.model_id)])
     assert view.model and view.model.deleted
     assert view.token and view.token.revoked
     with pytest.raises(NotFound):
@@ -54,7 +55,7 @@ def test_f61_a_deleted_model_is_gone_for_callers_and_its_owner_at_once(
         lambda: plane.models.get(alice, version.model_id),
         lambda: plane.models.version(alice, version.model_id, 1),
         lambda: plane.uploads.complete(alice, version.model_id, 1),
-        lambda: plane.auth.issue_model_token(alice, version.model_id, name=""),
+        lambda: plane.keys.create(alice, NewKey(model_id=version.model_id)),
         lambda: plane.traffic.roll_back(alice, version.model_id, RollBack()),
         lambda: plane.deletion.delete_model(alice, version.model_id),
     ):
@@ -66,10 +67,10 @@ def test_a_token_revoked_by_itself_is_not_valid_and_says_nothing_of_models(
     plane: ControlPlane, alice: Principal, mallory: Principal
 ) -> None:
     mine, other = deployed(plane, alice, DATA), deployed(plane, mallory, DATA)
-    issued = plane.auth.issue_model_token(alice, mine.model_id, name="")
+    issued = plane.keys.create(alice, NewKey(model_id=mine.model_id))
     plane.deletion.delete_model(alice, mine.model_id)
     plane.deletion.delete_model(mallory, other.model_id)
-    view = plane.hot.route(issued.token.sha256, other.model_id)
+    [view] = plane.hot.credentials([(issued.token.sha256, other.model_id)])
     with pytest.raises(Unauthenticated):
         authorised(view.token, view.model, now=view.now)
 
@@ -90,7 +91,7 @@ def test_bytes_and_documents_go_when_the_retention_is_over(
     plane: ControlPlane, alice: Principal, raw_redis: Any
 ) -> None:
     version = deployed(plane, alice, DATA)
-    issued = plane.auth.issue_model_token(alice, version.model_id, name="")
+    issued = plane.keys.create(alice, NewKey(model_id=version.model_id))
     plane.deletion.delete_model(alice, version.model_id)
     plane.reconciler.tick()
     assert bytes_are_there(plane, version)
@@ -110,14 +111,14 @@ def test_a_delete_that_died_halfway_is_finished(plane: ControlPlane, alice: Prin
     from chalicelib.records import deleted
 
     version = deployed(plane, alice, DATA)
-    issued = plane.auth.issue_model_token(alice, version.model_id, name="")
+    issued = plane.keys.create(alice, NewKey(model_id=version.model_id))
     late = uploaded(plane, alice, DATA + b"2")
     model = plane.models.get(alice, version.model_id)
     plane.store._tombstones.insert_one(_document(deleted(model, plane.deletion._now())))
     plane.reconciler.tick()
     with pytest.raises(NotFound):
         plane.models.get(alice, version.model_id)
-    view = plane.hot.route(issued.token.sha256, version.model_id)
+    [view] = plane.hot.credentials([(issued.token.sha256, version.model_id)])
     assert view.model and view.model.deleted
     assert view.token and view.token.revoked
     assert plane.hot.dropped_since(0).version_ids == {version.id, late.id}
@@ -127,13 +128,13 @@ def test_a_flushed_hot_state_is_told_again_what_was_deleted(
     plane: ControlPlane, alice: Principal, raw_redis: Any
 ) -> None:
     version = deployed(plane, alice, DATA)
-    issued = plane.auth.issue_model_token(alice, version.model_id, name="")
+    issued = plane.keys.create(alice, NewKey(model_id=version.model_id))
     plane.deletion.delete_model(alice, version.model_id)
     pass_time(plane, hours=2)
     raw_redis.flushall()
     plane.reconciler.tick()
     assert plane.hot.dropped_since(0).version_ids == {version.id}
-    view = plane.hot.route(issued.token.sha256, version.model_id)
+    [view] = plane.hot.credentials([(issued.token.sha256, version.model_id)])
     with pytest.raises(NotFound):
         authorised(view.token, view.model, now=view.now)
 

@@ -259,7 +259,7 @@ def test_f65_a_version_that_does_it_twice_is_quarantined_and_its_tenant_goes_on(
     assert (reply.status, reply.code) == (422, "invalid_model")
     assert "quarantined" in reply.body["error"]["message"]
     wait_for(
-        lambda: hot.route("-", endless.model_id).quarantined == {endless.version_id}, what="the fleet to know"
+        lambda: hot.quarantined(endless.model_id) == {endless.version_id}, what="the fleet to know"
     )
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import random
+import threading
 import time
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import msgspec
 import pytest
 
-from chalicelib.auth import IssuedToken, Principal
+from chalicelib.auth import Principal
 from chalicelib.contract import limits
 from chalicelib.contract.choice import chosen
 from chalicelib.contract.errors import (
@@ -26,101 +25,40 @@ from chalicelib.contract.errors import (
     NotFound,
     PayloadTooLarge,
     PermissionDenied,
+    RateLimited,
     Unauthenticated,
 )
-from chalicelib.contract.hotstate import HotState
+from chalicelib.contract.limiting import AccountLimits, Rate
 from chalicelib.contract.messages import Heartbeat, HostState, Replica, ReplicaState
 from chalicelib.contract.metadata import ModelPath
 from chalicelib.contract.tokens import Ticket, new_token, read_ticket
-from chalicelib.ports import HostReply, HostUnreachable
-from chalicelib.records import Version
-from chalicelib.routing import Clocks, Dispatching, InferenceAnswer, InferenceCall, OpenInference, Router
+from chalicelib.keys import NewKey
+from chalicelib.ports import HostReply
+from chalicelib.routing import Clocks, InferenceAnswer, InferenceCall, OpenInference
 from chalicelib.traffic import ChangeTraffic
 from chalicelib.wiring import ControlPlane
 from tests.integration.test_traffic import waiting
+from tests.support.played import (
+    DATA,
+    INPUTS,
+    Play,
+    World,
+    answers,
+    goes_away,
+    hangs,
+    router_over,
+    says,
+)
 from tests.support.uploads import deployed, uploaded
-from tests.unit.test_choice import host
-
-DATA = b"model bytes" * 100
-INPUTS = '{"modelInput": [[1, 2, 3, 4]]}'
-Play = Callable[[Heartbeat], HostReply]
+from tests.support.waiting import wait_for
 
 
-class PlayedHosts:
-    """Hosts whose answers the test writes; remembers who was asked what."""
-
-    def __init__(self) -> None:
-        self.plays: dict[str, Play] = {}
-        self.asked: list[tuple[str, bytes, dict[str, str]]] = []
-
-    def infer(self, host: Heartbeat, body: bytes, *, headers: dict[str, str], timeout: float) -> HostReply:
-        self.asked.append((host.host_id, body, headers))
-        return self.plays[host.host_id](host)
-
-
-def answers(host: Heartbeat) -> HostReply:
-    return HostReply(200, b'{"result": "from %s"}' % host.host_id.encode())
-
-
-def goes_away(_: Heartbeat) -> HostReply:
-    raise HostUnreachable("reset", timed_out=False)
-
-
-def hangs(_: Heartbeat) -> HostReply:
-    raise HostUnreachable("silent", timed_out=True)
-
-
-def says(status: int) -> Play:
-    return lambda _: HostReply(status, b'{"error": {"code": "x"}}', {"retry-after": "3"})
-
-
-class World:
-    """A deployed model, its token, and hosts to route to."""
-
-    def __init__(self, plane: ControlPlane, owner: Principal) -> None:
-        self.plane = plane
-        self.hosts = PlayedHosts()
-        self.version: Version = deployed(plane, owner, DATA)
-        self.issued: IssuedToken = plane.auth.issue_model_token(owner, self.version.model_id, name="")
-        self.router = self.router_with(plane.hot)
-
-    def router_with(self, hot: HotState, *, clocks: Clocks | None = None) -> Router:
-        return Router(
-            store=self.plane.store,
-            hot=hot,
-            hosts=self.hosts,
-            clocks=clocks or Clocks(monotonic=time.monotonic, unix=time.time),
-            dispatching=Dispatching(key=b"k" * 32, network=self.plane.settings.host_network),
-            generator=random.Random(0),
-        )
-
-    def add_host(self, host_id: str, play: Play, *, ready: bool = True, **changed: Any) -> None:
-        self.hosts.plays[host_id] = play
-        self.plane.hot.beat(msgspec.structs.replace(host(host_id), **changed))
-        if ready:
-            replica = Replica(host_id, f"boot-{host_id}", ReplicaState.READY)
-            self.plane.hot.put_replica(self.version.model_id, self.version.id, replica)
-
-    def infer(
-        self, *, deadline: float = 25.0, authorization: str | None = None, **body: Any
-    ) -> InferenceAnswer:
-        whole = {
-            "token": self.issued.plain,
-            "model": self.version.model_id,
-            "inputs": json.loads(INPUTS),
-            **body,
-        }
-        return self.router.infer(
-            InferenceCall(
-                body=json.dumps({k: v for k, v in whole.items() if v is not None}).encode(),
-                authorization=authorization,
-                request_id="req-1",
-                deadline_seconds=deadline,
-            )
-        )
-
-    def asked(self) -> list[str]:
-        return [host_id for host_id, _, _ in self.hosts.asked]
+def measured(world: World, raw_redis: Any, **seconds: float) -> None:
+    """What hosts took for the model's requests lately, by host id."""
+    now = raw_redis.time()[0]
+    for host_id, taken in seconds.items():
+        key = f"mr:latency:{world.version.model_id}"
+        raw_redis.hset(key, f"{world.version.id}/{host_id}", f"{taken:.6f}/{now}.000000")
 
 
 @pytest.fixture
@@ -129,7 +67,7 @@ def world(plane: ControlPlane, alice: Principal) -> World:
 
 
 def test_a_request_reaches_a_ready_host_with_its_inputs_untouched(world: World) -> None:
-    world.add_host("cold", answers, ready=False)
+    world.add_host("cold", answers, state=None)
     world.add_host("warm", answers)
     answer = world.infer()
     assert answer.reply.body == b'{"result": "from warm"}'
@@ -151,13 +89,15 @@ def test_the_token_never_reaches_a_host(world: World) -> None:
 
 
 @pytest.mark.parametrize("play", [goes_away, hangs, says(503), says(421)])
-def test_f27_a_host_that_does_not_answer_is_followed_by_another(world: World, play: Play) -> None:
+def test_f27_a_host_that_does_not_answer_is_followed_by_another(
+    world: World, raw_redis: Any, play: Play
+) -> None:
     world.add_host("a", play)
     world.add_host("b", answers)
-    world.router._random = random.Random(1)
-    bodies = {world.infer().reply.body for _ in range(8)}
-    assert bodies == {b'{"result": "from b"}'}
-    assert {"a", "b"} == set(world.asked())
+    measured(world, raw_redis, a=0.000_001)
+    answer = world.infer()
+    assert (answer.reply.body, answer.tries) == (b'{"result": "from b"}', 2)
+    assert world.asked() == ["a", "b"]
 
 
 @pytest.mark.parametrize("status", [200, 422, 500])
@@ -212,8 +152,8 @@ def test_a_host_outside_the_network_is_never_spoken_to(world: World) -> None:
 
 
 def test_a_draining_host_gets_nothing_new(world: World) -> None:
-    world.add_host("a", answers, state=HostState.DRAINING)
-    world.add_host("b", answers, ready=False)
+    world.add_host("a", answers, host_state=HostState.DRAINING)
+    world.add_host("b", answers, state=None)
     assert [world.infer().reply.body for _ in range(4)] == [b'{"result": "from b"}'] * 4
 
 
@@ -221,18 +161,18 @@ def test_f02_a_flushed_redis_turns_no_valid_token_away(world: World, raw_redis: 
     raw_redis.flushall()
     world.add_host("a", answers)
     assert world.infer().reply.status == 200
-    assert world.plane.hot.route(world.issued.token.sha256, world.version.model_id).token is not None
+    assert world.plane.hot.token(world.issued.token.sha256) is not None
 
 
 def test_f01_a_redis_that_is_away_is_503_and_never_401(world: World) -> None:
-    world.router = world.router_with(HotState.connect("redis://127.0.0.1:9/0", timeout_seconds=0.2))
+    world.router = router_over(world.plane, world.hosts, redis_url="redis://127.0.0.1:9/0")
     with pytest.raises(DependencyFailed):
         world.infer()
 
 
 def test_unknown_tokens_cannot_flood_the_truth(world: World) -> None:
     stands_still = Clocks(monotonic=lambda: 1.0, unix=lambda: 1.0)
-    world.router = world.router_with(world.plane.hot, clocks=stands_still)
+    world.router = router_over(world.plane, world.hosts, clocks=stands_still)
     codes = []
     for _ in range(limits.TOKEN_READ_THROUGH_PER_SECOND + 5):
         with pytest.raises(ModelRocketError) as raised:
@@ -260,7 +200,7 @@ def test_another_tenants_model_and_a_missing_one_look_the_same(world: World, mal
 
 def test_an_api_key_may_infer_all_models_of_its_account(world: World) -> None:
     key = new_token()
-    world.plane.auth.ensure_api_key("alice", key)
+    world.plane.keys.ensure_api_key("alice", key)
     world.add_host("a", answers)
     assert world.infer(token=key).reply.status == 200
 
@@ -276,7 +216,7 @@ def test_a_quarantined_version_is_refused_before_any_host_is_asked(world: World)
 
 def test_a_model_without_a_ready_version_says_so(world: World, alice: Principal) -> None:
     waiting = uploaded(world.plane, alice, DATA, name="waiting")
-    token = world.plane.auth.issue_model_token(alice, waiting.model_id, name="").plain
+    token = world.plane.keys.create(alice, NewKey(model_id=waiting.model_id)).plain
     with pytest.raises(Conflict, match="No version of this model is ready"):
         world.infer(model=waiting.model_id, token=token)
 
@@ -324,7 +264,7 @@ class Canary(World):
 
     def one_of_its_callers(self) -> str:
         """A sticky key of the candidate's share."""
-        model = self.plane.hot.route("-", self.version.model_id).model
+        model = self.plane.hot.model(self.version.model_id)
         assert model
         return next(
             key for key in map(str, range(10_000)) if chosen(model, sticky=key, request_id="") != model.active
@@ -411,7 +351,7 @@ def test_where_no_host_runs_the_candidate_the_active_version_answers(
 ) -> None:
     world = Canary(plane, alice, percent=99)
     replica = Replica("new", "boot-new", ReplicaState.READY)
-    world.add_host("new", play, ready=False)
+    world.add_host("new", play, state=None)
     plane.hot.put_replica(world.version.model_id, world.second.id, replica)
     world.add_host("old", answers)
     answer = world.answer("request-1", sticky=world.one_of_its_callers())
@@ -460,3 +400,233 @@ def test_f02_a_flushed_redis_does_not_forget_the_candidate(
     raw_redis.flushall()
     world.add_host("a", answers)
     assert world.answer("request-1", sticky=caller).version == 2
+
+
+# How long a host is waited for, and whether another is asked.
+
+
+def test_a_ready_host_has_a_second_and_a_cold_one_its_load(world: World, raw_redis: Any) -> None:
+    world.add_host("a", answers)
+    world.add_host("b", answers)
+    measured(world, raw_redis, a=0.01, b=0.01)
+    world.infer()
+    assert world.hosts.timeouts[-1] == pytest.approx(1, abs=0.01)
+    measured(world, raw_redis, a=2.0, b=2.0)
+    world.infer()
+    assert world.hosts.timeouts[-1] == pytest.approx(6, abs=1), "three times what is usual there"
+    world.infer(deadline=2.0)
+    assert world.hosts.timeouts[-1] == pytest.approx(1, abs=0.1), "a second is left for another try"
+
+
+def test_a_cold_host_is_given_its_load(world: World) -> None:
+    world.add_host("a", answers, state=None)
+    world.add_host("b", answers, state=None)
+    world.infer()
+    assert 5 <= world.hosts.timeouts[-1] < 20
+
+
+def test_many_rows_are_given_the_time_of_many_rows(world: World, raw_redis: Any) -> None:
+    world.add_host("a", answers)
+    world.add_host("b", answers)
+    measured(world, raw_redis, a=0.001, b=0.001)
+    rows = world.version.passport.run_ms / 1000 if world.version.passport else 0
+    world.infer(inputs={"modelInput": [[0.5] * 4] * 20_000})
+    few, many = 1.0, 20_000 * rows
+    assert world.hosts.timeouts[-1] >= min(23, max(few, many))
+
+
+def test_where_there_is_one_host_it_has_all_the_time(world: World) -> None:
+    world.add_host("a", answers)
+    world.infer(deadline=12)
+    assert world.hosts.timeouts[-1] == pytest.approx(12, abs=1)
+
+
+def test_f63_a_host_that_is_loading_is_not_followed_by_another(world: World) -> None:
+    """It would only load the model once more."""
+    world.add_host("a", says(503, "model_loading"))
+    world.add_host("b", says(503, "model_loading"), state=None)
+    answer = world.infer()
+    assert (answer.reply.status, answer.reply.headers["retry-after"], answer.tries) == (503, "3", 1)
+    assert world.asked() == ["a"]
+
+
+def test_s10_retries_end_with_their_budget(world: World) -> None:
+    world.add_host("a", says(503))
+    world.add_host("b", says(503))
+    for _ in range(40):
+        assert world.infer().reply.status == 503
+    floor = limits.RETRIES_PER_SECOND_MIN * limits.RETRY_WINDOW_SECONDS
+    assert len(world.asked()) == 40 + floor
+
+
+def test_f27_where_no_other_host_has_the_model_the_fleet_is_looked_at_again(world: World) -> None:
+    world.add_host("a", goes_away)
+    world.add_host("b", answers, state=None)
+    assert world.infer().reply.body == b'{"result": "from b"}'
+    assert world.asked() == ["a", "b"]
+
+
+def test_f43_a_broken_line_to_the_only_host_is_tried_once_more(world: World) -> None:
+    plays = [goes_away, answers]
+
+    def play(one: Heartbeat) -> HostReply:
+        return plays.pop(0)(one)
+
+    world.add_host("a", play)
+    assert (world.infer().reply.status, world.asked()) == (200, ["a", "a"])
+
+
+def test_f37_a_host_under_a_new_boot_id_is_looked_up_again(world: World) -> None:
+    def moved(one: Heartbeat) -> HostReply:
+        if one.boot_id != "boot-later":
+            world.add_host("a", moved, boot_id="boot-later")
+            return says(421)(one)
+        return answers(one)
+
+    world.add_host("a", moved)
+    assert (world.infer().reply.status, world.asked()) == (200, ["a", "a"])
+
+
+def test_f40_a_host_that_does_not_answer_us_is_left_alone_though_redis_says_it_is_well(
+    world: World, raw_redis: Any
+) -> None:
+    world.add_host("a", goes_away)
+    world.add_host("b", answers)
+    measured(world, raw_redis, a=0.000_001)
+    assert {world.infer().reply.status for _ in range(20)} == {200}
+    assert world.asked().count("a") == limits.EJECTION_CONNECT_ERRORS
+
+
+def test_a_host_that_fails_by_its_own_fault_is_left_alone_and_for_a_models_fault_is_not(
+    world: World, raw_redis: Any
+) -> None:
+    world.add_host("a", says(500, "internal"))
+    world.add_host("b", answers)
+    measured(world, raw_redis, a=0.000_001)
+    for _ in range(20):
+        world.infer()
+    assert world.asked().count("a") == limits.EJECTION_HOST_ERRORS
+    world.add_host("a", says(500, "inference_failed"))
+    world.add_host("b", says(500, "inference_failed"))
+    world.router = router_over(world.plane, world.hosts)
+    before = world.asked().count("a")
+    for _ in range(20):
+        assert world.infer().reply.status == 500
+    assert world.asked().count("a") == before + 20
+
+
+# Who is asked.
+
+
+def test_a_cold_model_wakes_the_host_that_has_its_file(world: World) -> None:
+    for name in "abcd":
+        world.add_host(name, answers, state=None)
+    world.add_host("c", answers, state=ReplicaState.STORED)
+    assert [world.infer().reply.body for _ in range(5)] == [b'{"result": "from c"}'] * 5
+
+
+def test_a_cold_model_wakes_the_host_it_is_assigned_to(world: World) -> None:
+    for name in "abcd":
+        world.add_host(name, answers, state=None)
+    world.plane.hot.assign("d", [world.version.id])
+    assert [world.infer().reply.body for _ in range(5)] == [b'{"result": "from d"}'] * 5
+
+
+def test_f30_a_host_three_times_slower_gets_less_than_a_third(world: World) -> None:
+    """Sixteen callers at once, for as long as it takes to see."""
+
+    def takes(seconds: float) -> Play:
+        def play(one: Heartbeat) -> HostReply:
+            time.sleep(seconds)
+            return answers(one)
+
+        return play
+
+    world.add_host("a", takes(0.09))
+    world.add_host("b", takes(0.03))
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda _: world.infer(), range(200)))
+        world.hosts.asked.clear()
+        list(pool.map(lambda _: world.infer(), range(200)))
+    assert world.asked().count("a") <= 200 / 3
+
+
+# Limits.
+
+
+def test_f74_who_asks_too_often_hears_when_to_come_back(world: World) -> None:
+    world.add_host("a", answers)
+    account = AccountLimits(Rate(0.5, 3), 256)
+    world.router = router_over(world.plane, world.hosts, account=account)
+    statuses = [world.infer().reply.status for _ in range(3)]
+    with pytest.raises(RateLimited) as raised:
+        world.infer()
+    assert (statuses, raised.value.status, raised.value.details["limit"]) == ([200] * 3, 429, "account")
+    assert raised.value.retry_after
+    assert raised.value.headers("r")["Retry-After"] == "2"
+
+
+def test_f74_one_account_does_not_use_up_anothers(world: World, mallory: Principal) -> None:
+    greedy = World(world.plane, mallory, account=AccountLimits(Rate(0.001, 5), 256))
+    for one in (world, greedy):
+        one.add_host("a", answers)
+    for _ in range(50):
+        with contextlib.suppress(RateLimited):
+            greedy.infer()
+    assert len(greedy.asked()) == 5
+    assert world.infer().reply.status == 200
+
+
+def test_an_account_has_only_so_many_requests_under_way(world: World) -> None:
+    begun, over = threading.Semaphore(0), threading.Event()
+
+    def waits(one: Heartbeat) -> HostReply:
+        begun.release()
+        over.wait(30)
+        return answers(one)
+
+    world.add_host("a", waits)
+    world.router = router_over(world.plane, world.hosts, account=AccountLimits(Rate(1_000, 2_000), 2))
+    with ThreadPoolExecutor(2) as pool:
+        running = [pool.submit(world.infer) for _ in range(2)]
+        for _ in running:
+            begun.acquire()
+        with pytest.raises(RateLimited) as raised:
+            world.infer()
+        over.set()
+        assert [one.result().reply.status for one in running] == [200, 200]
+    assert raised.value.details["limit"] == "concurrency"
+    assert world.infer().reply.status == 200
+
+
+@pytest.mark.parametrize(
+    "request_of", [{"model": "00000000-0000-4000-8000-000000000000"}, {"deadline": 0}, {}], ids=str
+)
+def test_f10_whatever_becomes_of_a_request_nothing_of_it_goes_on_running(
+    world: World, raw_redis: Any, request_of: dict[str, Any]
+) -> None:
+    world.add_host("a", goes_away)
+    with pytest.raises(ModelRocketError):
+        world.infer(**request_of)
+    wait_for(
+        lambda: not raw_redis.keys("mr:running:*") and not raw_redis.keys("mr:leases:*"),
+        what="the leases to be given back",
+    )
+
+
+def test_f02_however_many_ask_the_truth_is_read_once(world: World, raw_redis: Any) -> None:
+    world.add_host("a", answers)
+    raw_redis.delete(f"mr:token:{world.issued.token.sha256}", f"mr:model:{world.version.model_id}")
+    reads = []
+    store = world.plane.store
+    real = store.token
+
+    def slowly(sha256: str) -> Any:
+        reads.append(sha256)
+        time.sleep(0.3)
+        return real(sha256)
+
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(12) as pool:
+        patch.setattr(store, "token", slowly)
+        statuses = list(pool.map(lambda _: world.infer().reply.status, range(12)))
+    assert (statuses, len(reads)) == ([200] * 12, 1)

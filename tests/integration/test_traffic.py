@@ -44,7 +44,7 @@ def warm(plane: ControlPlane, version: Version, *host_ids: str) -> None:
 
 
 def routed(plane: ControlPlane, model_id: str) -> ModelRecord:
-    record = plane.hot.route("-", model_id).model
+    record = plane.hot.model(model_id)
     assert record is not None
     return record
 

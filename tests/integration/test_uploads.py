@@ -11,6 +11,7 @@ import pytest
 from chalicelib.auth import Principal
 from chalicelib.contract.errors import Conflict, InvalidModel, InvalidRequest, NotFound
 from chalicelib.contract.messages import ModelRecord, PrepareResult, PrepareStage
+from chalicelib.keys import NewKey
 from chalicelib.records import Version, VersionState
 from chalicelib.uploads import BeginUpload
 from chalicelib.wiring import ControlPlane
@@ -20,7 +21,7 @@ DATA = b"model bytes" * 100
 
 
 def routed(plane: ControlPlane, version: Version) -> ModelRecord | None:
-    return plane.hot.route("-", version.model_id).model
+    return plane.hot.model(version.model_id)
 
 
 def test_an_upload_becomes_ready_and_takes_the_traffic(plane: ControlPlane, alice: Principal) -> None:
@@ -169,10 +170,10 @@ def test_f15_truth_ahead_of_the_hot_state_is_caught_up_with(
     plane: ControlPlane, alice: Principal, raw_redis: Any
 ) -> None:
     version = deployed(plane, alice, DATA)
-    issued = plane.auth.issue_model_token(alice, version.model_id, name="")
+    issued = plane.keys.create(alice, NewKey(model_id=version.model_id))
     raw_redis.flushall()
     plane.reconciler.tick()
-    view = plane.hot.route(issued.token.sha256, version.model_id)
+    [view] = plane.hot.credentials([(issued.token.sha256, version.model_id)])
     assert view.token == issued.token.hot()
     assert view.model
     assert view.model.active == version.hot()
@@ -190,7 +191,7 @@ def test_another_tenants_upload_looks_like_a_missing_one(
             lambda model_id=model_id: plane.models.get(mallory, model_id),
             lambda model_id=model_id: plane.models.version(mallory, model_id, 1),
             lambda model_id=model_id: plane.models.versions(mallory, model_id, after=0),
-            lambda model_id=model_id: plane.auth.issue_model_token(mallory, model_id, name=""),
+            lambda model_id=model_id: plane.keys.create(mallory, NewKey(model_id=model_id)),
         ):
             with pytest.raises(NotFound) as raised:
                 call()

@@ -31,12 +31,12 @@ from sklearn import (
 
 from modelrocket.tensors import Array
 from tests.matrix.case import Case, Trained
+from tests.matrix.catboost_tables import table_cases
 
 PACKAGES = ("xgboost-cpu", "lightgbm", "catboost", "scikit-learn", "skl2onnx")
 
 HELD_OUT = 3
 _QUERY = 17
-_NO_CATEGORIES = "what categories become is computed from statistics of the training set"
 _LINEAR_LEAVES = "a tree of ONNX has numbers for leaves"
 _XGB: dict[str, Any] = {"n_estimators": 40, "max_depth": 5, "n_jobs": 1}
 _LGBM: dict[str, Any] = {"n_estimators": 40, "n_jobs": 1, "verbose": -1}
@@ -178,7 +178,8 @@ def cases() -> list[Case]:
     named |= {
         f"{name} with {family}": task for family, maker in MAKERS.items() for name, task in _steps(*maker)
     }
-    return [Case(name, task.kind, partial(_trained, task), task.expected) for name, task in named.items()]
+    matrices = [Case(name, task.kind, partial(_trained, task), task.expected) for name, task in named.items()]
+    return [*matrices, *table_cases()]
 
 
 def _trained(task: _Task) -> Trained:
@@ -408,12 +409,6 @@ def _catboost() -> dict[str, _Task]:
             lambda rows: classifier(
                 **_CAT | {"iterations": 300, "learning_rate": 0.5, "early_stopping_rounds": 3}
             ).fit(*rows.half, eval_set=rows.other_half),
-        ),
-        "categories of words": _Task(
-            "classifier",
-            in_codes,
-            lambda rows: classifier(cat_features=["colour"], **_CAT).fit(_frame(coded().fit), rows.labels),
-            expected=_NO_CATEGORIES,
         ),
         "depth by depth": classifies(wines, grow_policy="Depthwise"),
         "leaf by leaf": classifies(cells, grow_policy="Lossguide"),

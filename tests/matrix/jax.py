@@ -20,29 +20,30 @@ _WEIGHTS = np.random.default_rng(0).standard_normal((64, 10)).astype(np.float32)
 
 
 def cases() -> list[Case]:
-    return [
-        Case(name, kind, partial(_case, build), expected)
-        for name, kind, build, expected in (
-            ("jax.jit, weights closed over", "classifier", _closed_over, ""),
-            ("functools.partial of jax.jit", "classifier", _partial, ""),
-            ("jax.jit of two inputs, dict of two outputs", "classifier", _two, ""),
-            ("jax.jit of a dict", "classifier", _dict, ""),
-            ("jax.jit of 64-bit integers", "embedding", _lookup, ""),
-            ("jax.jit with a scan", "regressor", _scan, ""),
-            ("jax.jit with a scan that goes back", "regressor", _scan_back, ""),
-            ("nnx MLP with BatchNorm and Dropout", "classifier", _nnx_mlp, ""),
-            ("nnx CNN", "classifier", _nnx_cnn, ""),
-            ("nnx transformer block", "classifier", _nnx_transformer, ""),
-            ("linen MLP with BatchNorm and Dropout", "classifier", _linen_mlp, ""),
-            ("linen CNN", "classifier", _linen_cnn, ""),
-            ("linen attention, bound to its variables", "classifier", _linen_attention, ""),
-            ("linen embedding", "classifier", _linen_embedding, ""),
-            ("linen LSTM", "classifier", _linen_lstm, "its start draws random numbers"),
-            ("Equinox MLP", "classifier", _equinox, ""),
-            ("jax.jit that draws random numbers", "regressor", _random, "it would answer otherwise"),
-            ("plain Python function", "classifier", _plain, "it says nothing of what it computes with"),
-        )
+    models: list[tuple[str, str, Callable[[], Trained], str]] = [
+        ("jax.jit, weights closed over", "classifier", _closed_over, ""),
+        ("functools.partial of jax.jit", "classifier", _partial, ""),
+        ("jax.jit of two inputs, dict of two outputs", "classifier", _two, ""),
+        ("jax.jit of a dict", "classifier", _dict, ""),
+        ("jax.jit of 64-bit integers", "embedding", _lookup, ""),
+        ("jax.jit with a scan", "regressor", _scan, ""),
+        ("jax.jit with a scan that goes back", "regressor", _scan_back, ""),
+        ("nnx MLP with BatchNorm and Dropout", "classifier", _nnx_mlp, ""),
+        ("nnx CNN", "classifier", _nnx_cnn, ""),
+        ("nnx transformer block", "classifier", _nnx_transformer, ""),
+        ("linen MLP with BatchNorm and Dropout", "classifier", _linen_mlp, ""),
+        ("linen CNN", "classifier", _linen_cnn, ""),
+        ("linen attention, bound to its variables", "classifier", _linen_attention, ""),
+        ("linen embedding", "classifier", _linen_embedding, ""),
+        *(
+            (f"linen {name}", "classifier", partial(_linen_recurrent, build), "")
+            for name, build in _RECURRENT.items()
+        ),
+        ("Equinox MLP", "classifier", _equinox, ""),
+        ("jax.jit that draws random numbers", "regressor", _random, "it would answer otherwise"),
+        ("plain Python function", "classifier", _plain, "it says nothing of what it computes with"),
     ]
+    return [Case(name, kind, partial(_case, build), expected) for name, kind, build, expected in models]
 
 
 def _case(build: Callable[[], Trained]) -> Trained:
@@ -264,12 +265,21 @@ def _linen_embedding() -> Trained:
     return _single((module, variables), lambda rows: module.apply(variables, rows), TOKENS)
 
 
-def _linen_lstm() -> Trained:
+_RECURRENT: Mapping[str, Callable[[Any], Any]] = {
+    "LSTM": lambda nn: nn.RNN(nn.LSTMCell(8)),
+    "GRU": lambda nn: nn.RNN(nn.GRUCell(8), reverse=True, keep_order=True),
+    "LSTM, both ways": lambda nn: nn.Bidirectional(
+        nn.RNN(nn.OptimizedLSTMCell(8)), nn.RNN(nn.OptimizedLSTMCell(8))
+    ),
+}
+
+
+def _linen_recurrent(layer: Callable[[Any], Any]) -> Trained:
     def build(nn: Any) -> Any:
         class Net(nn.Module):  # type: ignore[misc]
             @nn.compact  # type: ignore[untyped-decorator]
             def __call__(self, rows: Any) -> Any:
-                return nn.Dense(10)(nn.RNN(nn.LSTMCell(8))(rows)[:, -1])
+                return nn.Dense(10)(layer(nn)(rows)[:, -1])
 
         return Net
 

@@ -53,7 +53,7 @@ def _hang_up(connection: socket.socket) -> NoReturn:
 
 
 def _answer_to_nothing(_: Frame) -> bytes:
-    return frame(Kind.ANSWER, RAN.pack(0, 0, 0, 1, 0) + b"{}", identity=UNKNOWN)
+    return frame(Kind.ANSWER, RAN.pack(0, 0, 0, 1, 1, 0) + b"{}", identity=UNKNOWN)
 
 
 def _refusal_of_nothing(_: Frame) -> bytes:
@@ -61,7 +61,7 @@ def _refusal_of_nothing(_: Frame) -> bytes:
 
 
 def _answer_twice(one: Frame) -> bytes:
-    return frame(Kind.ANSWER, RAN.pack(0, 0, 0, 1, 0) + b"{}", identity=one.identity)
+    return frame(Kind.ANSWER, RAN.pack(0, 0, 0, 1, 1, 0) + b"{}", identity=one.identity)
 
 
 def _comparison_of_nothing(_: Frame) -> bytes:
@@ -97,11 +97,11 @@ def _cut_short(one: Frame) -> bytes:
 
 
 def _not_a_number(one: Frame) -> bytes:
-    return frame(Kind.ANSWER, RAN.pack(float("nan"), 0, 0, 1, 0), identity=one.identity)
+    return frame(Kind.ANSWER, RAN.pack(float("nan"), 0, 0, 1, 1, 0), identity=one.identity)
 
 
 def _more_json_than_there_is(one: Frame) -> bytes:
-    return frame(Kind.ANSWER, RAN.pack(0, 0, 0, 1, 10**6), identity=one.identity)
+    return frame(Kind.ANSWER, RAN.pack(0, 0, 0, 1, 1, 10**6), identity=one.identity)
 
 
 def _endless_depth(one: Frame) -> bytes:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import random
 import uuid
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.contract.choice import alive, chosen, destinations, mirrored, rendezvous
+from chalicelib.contract.choice import (
+    Weigh,
+    alive,
+    chosen,
+    destinations,
+    expected_seconds,
+    mirrored,
+    rendezvous,
+)
 from chalicelib.contract.hotstate import RouteView
+from chalicelib.contract.hotstate.admission import Latency
 from chalicelib.contract.messages import (
     CandidateRecord,
     Heartbeat,
@@ -23,6 +35,7 @@ from chalicelib.contract.messages import (
 from tests.support.uploads import PASSPORT, SIGNATURE
 
 NOW = 1_000.0
+V1 = VersionRecord("v1", "model", "t", 1, "00" * 32, 10, "v1", SIGNATURE, PASSPORT)
 OLD, NEW = (
     VersionRecord(name, "model", "t", number, "00" * 32, 10, name, SIGNATURE, PASSPORT)
     for number, name in ((1, "old"), (2, "new"))
@@ -60,8 +73,10 @@ def view(hosts: Sequence[Heartbeat], *replicas: tuple[str, str, ReplicaState]) -
     )
 
 
-def order(shown: RouteView) -> list[str]:
-    return [found.host_id for found in destinations(shown, "v1", shuffled=lambda hosts: hosts)]
+def order(shown: RouteView, *, seed: int = 0, shares: Mapping[str, float] | None = None) -> list[str]:
+    weigh = Weigh(random.Random(seed), lambda host_id: (shares or {}).get(host_id, 1.0))
+    hosts = alive(shown.hosts, now=shown.now)
+    return [found.host_id for found in destinations(shown, V1, hosts=hosts, weigh=weigh)]
 
 
 @given(host_ids, st.uuids().map(str), st.uuids().map(str))
@@ -88,6 +103,87 @@ def test_a_replica_of_an_earlier_boot_does_not_count() -> None:
 def test_all_callers_of_a_cold_model_wake_the_same_host() -> None:
     hosts = [host(name) for name in "abcdef"]
     assert order(view(hosts)) == order(view(hosts[::-1]))
+
+
+def stored_and_assigned(
+    *, stored: str = "", assigned: str = "", free: Mapping[str, int] | None = None
+) -> str:
+    """Who is woken of four hosts."""
+    hosts = [
+        msgspec.structs.replace(
+            host(name), memory_bytes_max=800, memory_bytes_used=800 - (free or {}).get(name, 0)
+        )
+        for name in "abcd"
+    ]
+    shown = view(hosts, *([(stored, f"boot-{stored}", ReplicaState.STORED)] if stored else []))
+    return order(replace(shown, assigned=frozenset({("v1", assigned)})))[0]
+
+
+def test_a_cold_model_goes_to_who_has_the_file_then_who_is_to_hold_it_then_who_has_room() -> None:
+    assert stored_and_assigned(stored="d", assigned="c", free={"b": 800}) == "d"
+    assert stored_and_assigned(assigned="c", free={"b": 800}) == "c"
+    assert stored_and_assigned(free={"b": 800}) == "b"
+
+
+@given(st.fixed_dictionaries({name: st.integers(400, 450) for name in "abcd"}))
+def test_callers_of_a_cold_model_wake_the_same_host_though_memory_moves_a_little(
+    free: dict[str, int],
+) -> None:
+    assert stored_and_assigned(free=free) == stored_and_assigned(free=dict.fromkeys("abcd", 420))
+
+
+READY = ReplicaState.READY
+
+
+def ready_view(names: str, **latency: float) -> RouteView:
+    shown = view([host(name) for name in names], *((name, f"boot-{name}", READY) for name in names))
+    return replace(shown, latency={("v1", name): Latency(taken, NOW) for name, taken in latency.items()})
+
+
+def shares(shown: RouteView, *, shares: Mapping[str, float] | None = None) -> Counter[str]:
+    """Of 1,000 requests one after the other."""
+    return Counter(order(shown, seed=seed, shares=shares)[0] for seed in range(1000))
+
+
+def test_the_better_of_two_by_requests_in_flight_and_latency() -> None:
+    busy = replace(ready_view("ab", a=0.010, b=0.010), in_flight={"a": 3, "b": 1})
+    assert shares(busy) == {"b": 1000}
+    slow = replace(ready_view("ab", a=0.010, b=0.050), in_flight={"a": 3, "b": 1})
+    assert shares(slow) == {"a": 1000}
+
+
+def test_of_many_the_worst_gets_nothing_and_no_herd_forms() -> None:
+    seen = shares(ready_view("abcde", a=0.010, b=0.011, c=0.012, d=0.013, e=0.014))
+    assert "e" not in seen
+    assert max(seen.values()) < 500, "two are drawn at random: not everybody runs to the best"
+
+
+def test_f31_a_host_that_warms_up_gets_less() -> None:
+    even = ready_view("ab", a=0.010, b=0.010)
+    assert shares(even, shares={"a": 0.1}) == {"b": 1000}
+
+
+def test_f30_what_was_slow_long_ago_is_tried_again() -> None:
+    fresh, stale = (
+        replace(
+            ready_view("ab"),
+            latency={("v1", "a"): Latency(2.0, NOW - age), ("v1", "b"): Latency(0.02, NOW)},
+            in_flight={"b": 40},
+        )
+        for age in (1, 600)
+    )
+    assert expected_seconds(fresh, V1, "a") > 1
+    assert shares(fresh) == {"b": 1000}
+    assert shares(stale) == {"a": 1000}
+
+
+@given(st.floats(0, 1e6, allow_nan=False), st.floats(-1e6, 1e6))
+def test_f45_what_a_replica_is_expected_to_take_is_between_passport_and_measurement(
+    measured: float, age: float
+) -> None:
+    shown = replace(ready_view("a"), latency={("v1", "a"): Latency(measured, NOW - age)})
+    told = expected_seconds(ready_view("a"), V1, "a")
+    assert min(told, measured) - 1e-9 <= expected_seconds(shown, V1, "a") <= max(told, measured) + 1e-9
 
 
 def test_draining_launching_and_silent_hosts_are_left_out() -> None:

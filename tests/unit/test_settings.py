@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chalicelib.settings import InvalidSettings, Settings
+from chalicelib.settings import HashCost, InvalidSettings, Settings, SignUpMode
 
 ENVIRON = {
     "MODELROCKET_MONGO_URL": "mongodb://127.0.0.1:1/",
@@ -29,6 +29,34 @@ def test_parts_smaller_than_s3_takes_are_refused(given: str) -> None:
     with pytest.raises(InvalidSettings, match="MODELROCKET_UPLOAD_PART_BYTES"):
         Settings.from_env({**ENVIRON, "MODELROCKET_UPLOAD_PART_BYTES": given})
     assert Settings.from_env({**ENVIRON, "MODELROCKET_UPLOAD_PART_BYTES": "5242880"})
+
+
+@pytest.mark.parametrize("given", ["", "OPEN", "everyone", "yes"])
+def test_who_may_sign_up_is_one_of_three(given: str) -> None:
+    assert Settings.from_env(ENVIRON).sign_up is SignUpMode.FIRST
+    assert Settings.from_env({**ENVIRON, "MODELROCKET_SIGN_UP": "open"}).sign_up is SignUpMode.OPEN
+    with pytest.raises(InvalidSettings, match="MODELROCKET_SIGN_UP: one of open, closed, first"):
+        Settings.from_env({**ENVIRON, "MODELROCKET_SIGN_UP": given})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "m=19456",
+        "m=64,t=1,p=1",
+        "m=19456,t=0,p=1",
+        "m=19456,t=2,p=0",
+        "m=7168,t=4,p=1",
+        "t=2,m=19456,p=1",
+    ],
+)
+def test_a_password_that_is_cheap_to_guess_is_refused(given: str) -> None:
+    assert Settings.from_env(ENVIRON).password_cost == HashCost(19_456, 2, 1)
+    dearer = Settings.from_env({**ENVIRON, "MODELROCKET_PASSWORD_COST": "m=65536,t=3,p=4"})
+    assert dearer.password_cost == HashCost(65_536, 3, 4)
+    with pytest.raises(InvalidSettings, match="MODELROCKET_PASSWORD_COST"):
+        Settings.from_env({**ENVIRON, "MODELROCKET_PASSWORD_COST": given})
 
 
 def test_every_problem_is_reported_at_once() -> None:

@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 from chalicelib.adapters.mongo.accounts import MongoAccounts
+from chalicelib.adapters.mongo.attempts import MongoAttempts
+from chalicelib.adapters.mongo.audit import MongoAudit
 from chalicelib.adapters.mongo.database import Database
 from chalicelib.adapters.mongo.models import MongoModels
+from chalicelib.adapters.mongo.sessions import MongoSessions
+from chalicelib.adapters.mongo.tokens import MongoTokens
+from chalicelib.adapters.mongo.usage import MongoUsage
 from chalicelib.adapters.mongo.versions import MongoVersions
 
-_PARTS = (MongoAccounts, MongoModels, MongoVersions)
+_PARTS = (
+    MongoAccounts,
+    MongoSessions,
+    MongoTokens,
+    MongoModels,
+    MongoVersions,
+    MongoAttempts,
+    MongoUsage,
+    MongoAudit,
+)
 
 
-class MongoStore(MongoAccounts, MongoModels, MongoVersions):
+class MongoStore(
+    MongoAccounts,
+    MongoSessions,
+    MongoTokens,
+    MongoModels,
+    MongoVersions,
+    MongoAttempts,
+    MongoUsage,
+    MongoAudit,
+):
     """Implements `ports.Store`: each part has collections of its own."""
 
     def __init__(self, url: str, *, database: str) -> None:

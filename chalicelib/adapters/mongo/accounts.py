@@ -1,14 +1,29 @@
-"""Accounts and their credentials."""
+"""Accounts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Final
 
 from pymongo import ASCENDING
+from pymongo.errors import DuplicateKeyError
 
-from chalicelib.adapters.mongo.database import Database, insert, read, read_all, required, translated
-from chalicelib.records import Account, Token
+from chalicelib.adapters.mongo.database import (
+    Database,
+    Document,
+    document,
+    insert,
+    read,
+    read_all,
+    required,
+    translated,
+)
+from chalicelib.records import Account
+
+_HAS_EMAIL: Final[Document] = {"email": {"$gt": ""}}
+_IS_FOUNDER: Final[Document] = {"founder": True}
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class MongoAccounts:
@@ -16,41 +31,53 @@ class MongoAccounts:
 
     def __init__(self, database: Database) -> None:
         self._accounts = database.collection("accounts")
-        self._tokens = database.collection("tokens")
 
     def create_indexes(self) -> None:
         with translated():
-            self._accounts.create_index([("name", ASCENDING)], unique=True)
-            self._tokens.create_index([("sha256", ASCENDING)], unique=True)
-            self._tokens.create_index([("tenant", ASCENDING), ("model_id", ASCENDING)])
+            for name, which in (("email", _HAS_EMAIL), ("founder", _IS_FOUNDER)):
+                self._accounts.create_index(
+                    [(name, ASCENDING)], unique=True, partialFilterExpression=which, name=f"{name}_once"
+                )
+            self._accounts.create_index([("suspended_at", ASCENDING)])
 
     def ensure_account(self, account: Account) -> Account:
         with translated():
             insert(self._accounts, account)
-            return required(self._accounts.find_one({"name": account.name}), Account)
+            return required(self._accounts.find_one({"_id": account.id}), Account)
 
-    def add_token(self, token: Token) -> bool:
+    def add_account(self, account: Account) -> bool:
         with translated():
-            return insert(self._tokens, token)
+            return insert(self._accounts, account)
 
-    def token(self, sha256: str) -> Token | None:
+    def account(self, account_id: str) -> Account | None:
         with translated():
-            return read(self._tokens.find_one({"sha256": sha256}), Token)
+            return read(self._accounts.find_one({"_id": account_id}), Account)
 
-    def count_tokens(self, tenant: str, model_id: str) -> int:
-        query = {"tenant": tenant, "model_id": model_id}
+    def account_of(self, email: str) -> Account | None:
+        if not email:
+            return None
         with translated():
-            return sum(1 for found in self._tokens.find(query) if not found.get("revoked_at"))
+            return read(self._accounts.find_one({"email": email}), Account)
 
-    def revoke_model_tokens(self, tenant: str, model_id: str, *, at: datetime) -> Sequence[Token]:
-        query = {"tenant": tenant, "model_id": model_id}
+    def has_accounts(self) -> bool:
         with translated():
-            for token in read_all(self._tokens.find(query), Token):
-                valid = {"sha256": token.sha256, "revision": token.revision, "revoked_at": None}
-                self._tokens.update_one(valid, {"$set": {"revoked_at": at}, "$inc": {"revision": 1}})
-            return read_all(self._tokens.find(query), Token)
+            return self._accounts.find_one({}, {"_id": 1}) is not None
 
-    def tokens_page(self, after: str, limit: int) -> Sequence[Token]:
+    def accounts_page(self, after: str, limit: int) -> Sequence[Account]:
         with translated():
-            cursor = self._tokens.find({"sha256": {"$gt": after}}).sort("sha256", ASCENDING).limit(limit)
-            return read_all(cursor, Token)
+            cursor = self._accounts.find({"_id": {"$gt": after}}).sort("_id", ASCENDING).limit(limit)
+            return read_all(cursor, Account)
+
+    def suspended_accounts(self) -> Sequence[Account]:
+        with translated():
+            return read_all(self._accounts.find({"suspended_at": {"$gt": _LONG_AGO}}), Account)
+
+    def change_account(self, seen: Account, changed: Account) -> bool:
+        fields = document(changed)
+        del fields["_id"]
+        query = {"_id": seen.id, "revision": seen.revision}
+        with translated():
+            try:
+                return self._accounts.update_one(query, {"$set": fields}).modified_count == 1
+            except DuplicateKeyError:
+                return False

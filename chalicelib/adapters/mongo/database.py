@@ -25,6 +25,8 @@ Record = TypeVar("Record", bound=msgspec.Struct)
 TIMES: Final = (datetime,)
 """What MongoDB keeps as it is."""
 _TIMEOUT_MS: Final = 5_000
+_SELECTION_MS: Final = 800
+"""A database that is away is said to be within a second."""
 
 
 class Database:
@@ -35,7 +37,7 @@ class Database:
             url,
             tz_aware=True,
             timeoutMS=_TIMEOUT_MS,
-            serverSelectionTimeoutMS=_TIMEOUT_MS,
+            serverSelectionTimeoutMS=_SELECTION_MS,
             connect=False,
             appname="modelrocket",
         )

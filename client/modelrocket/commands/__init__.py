@@ -3,7 +3,17 @@
 Importing them loads neither rich nor numpy nor a framework: what a command needs is imported when it runs.
 """
 
-from modelrocket.commands import checking, completing, deployed, predicting, session, uploading, watching
+from modelrocket.commands import (
+    accounting,
+    checking,
+    completing,
+    deployed,
+    keys,
+    predicting,
+    session,
+    uploading,
+    watching,
+)
 from modelrocket.commands.interface import Command
 
 COMMANDS: tuple[Command, ...] = (
@@ -11,9 +21,14 @@ COMMANDS: tuple[Command, ...] = (
     *uploading.COMMANDS,
     *predicting.COMMANDS,
     *deployed.COMMANDS,
+    *keys.COMMANDS,
     *watching.COMMANDS,
+    *accounting.COMMANDS,
     *checking.COMMANDS,
     *completing.COMMANDS,
 )
-GROUPS = {"token": "make tokens for calling a model"}
+GROUPS = {
+    "keys": "look after API keys and model tokens",
+    "token": "make tokens for calling a model",
+}
 """First words of commands of two words, with what they are about."""

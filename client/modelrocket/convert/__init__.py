@@ -92,25 +92,28 @@ def convert(  # noqa: PLR0913 - what `upload` passes on
     target: Target = DEFAULT_TARGET,
     limits: Limits | None = None,
     allow_mismatch: bool = False,
+    example_values: bool = True,
     show: Callable[[str], None] = lambda _: None,
 ) -> Converted:
     """Convert and check a model; type and shape describe a batch, as `np.float32, (None, 64)`.
 
     `limits`: of a process that the model is exported in; without them it is exported in this one.
-    `allow_mismatch`: let a model pass that answers differently; its agreement says so. `show` is told of each
-    step. Raises `ConversionError` (`UnsupportedModel` where no converter knows the model).
+    `allow_mismatch`: let a model pass that answers differently; its agreement says so. `example_values`: of
+    the rows that go along (example.py), words and whole numbers are of what it was trained on or the sample.
+    `show` is told of each step.
+    Raises `ConversionError` (`UnsupportedModel` where no converter knows the model).
     """
     declared = Declared(input_type, input_shape, sample, target)
     modules = [cls.__module__ for cls in type(_telling(model)).__mro__]
     if _is_onnx(model, modules):
         show("Checking the model")
-        return _as_it_is(model, declared)
+        return _as_it_is(model, declared, example_values=example_values)
     roots = (module.partition(".")[0] for module in modules)
     framework = next((root for root in roots if root in _CONVERTERS), None)
     if framework is None:
         raise _unsupported(model)
     converter = f"modelrocket.convert.{_CONVERTERS[framework]}"
-    source: Source = import_module(converter).source(model, declared)
+    source: Source = replace(import_module(converter).source(model, declared), example_values=example_values)
     if limits is None:
         return _first_that_agrees(source, here(source), show, allow_mismatch=allow_mismatch)
     with exporting(converter, model, declared, source, limits) as (export, note):
@@ -130,7 +133,7 @@ def _is_onnx(model: object, modules: list[str]) -> bool:
     return isinstance(model, (str, bytes)) or hasattr(model, "__fspath__") or modules[0].startswith("onnx.")
 
 
-def _as_it_is(model: object, declared: Declared) -> Converted:
+def _as_it_is(model: object, declared: Declared, *, example_values: bool) -> Converted:
     from modelrocket import runtime, verify
     from modelrocket.convert import onnx_file
     from modelrocket.convert.example import with_example
@@ -141,7 +144,8 @@ def _as_it_is(model: object, declared: Declared) -> Converted:
     verify.run_alone(session)
     model = content.payload.model
     if declared.sample is not None:
-        model = with_example(model, session, declared.inputs(*session.inputs))
+        inputs = declared.inputs(*session.inputs)
+        model = with_example(model, session, inputs if example_values else inputs.declared())
     return Converted(
         model=model,
         framework="ONNX",
@@ -207,8 +211,9 @@ def _converted(source: Source, attempt: Attempt, made: Exported) -> tuple[Conver
     payload = made.payload
     session = _load(payload)
     agreement = verify.compare(session, source.inputs, source.original)
+    like = source.inputs if source.example_values else source.inputs.declared()
     converted = Converted(
-        model=with_example(payload.model, session, source.inputs),
+        model=with_example(payload.model, session, like),
         framework=source.framework,
         producer={"exporter": attempt.exporter} | runtime.versions(),
         opsets=made.opsets,

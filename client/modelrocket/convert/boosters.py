@@ -85,7 +85,9 @@ def source(booster: Booster, declared: Declared, *, framework: str, original: Or
     values = Values(thresholds=booster.scores.thresholds(), missing=True)
     return Source(
         framework=framework,
-        attempts=(Attempt(f"modelrocket {__version__}", lambda: _model(booster, spec, declared.target)),),
+        attempts=(
+            attempt(lambda nodes: booster.add_to(nodes, spec.name, spec.dtype), (spec,), declared.target),
+        ),
         inputs=declared.inputs(spec, values={INPUT: values}),
         original=original,
         hint=hint,
@@ -109,18 +111,27 @@ def _spec(booster: Booster, declared: Declared) -> TensorSpec:
     return spec
 
 
-def _model(booster: Booster, spec: TensorSpec, target: Target) -> "ModelProto":
+def attempt(
+    outputs: Callable[[Nodes], Mapping[str, Answer]], inputs: Sequence[TensorSpec], target: Target
+) -> Attempt:
+    """To write the graph that `outputs` makes of these inputs, which go by their names."""
+    return Attempt(f"modelrocket {__version__}", lambda: _model(outputs, inputs, target))
+
+
+def _model(
+    outputs: Callable[[Nodes], Mapping[str, Answer]], inputs: Sequence[TensorSpec], target: Target
+) -> "ModelProto":
     from onnx import helper
 
     nodes = Nodes()
-    outputs = booster.add_to(nodes, spec.name, spec.dtype)
-    for name, answer in outputs.items():
+    found = outputs(nodes)
+    for name, answer in found.items():
         nodes.nodes.append(helper.make_node("Identity", [answer.value], [name]))
     graph = helper.make_graph(
         nodes.nodes,
         "model",
-        [_value_info(spec.name, spec.dtype, spec.shape)],
-        [_value_info(name, answer.dtype, answer.shape) for name, answer in outputs.items()],
+        [_value_info(spec.name, spec.dtype, spec.shape) for spec in inputs],
+        [_value_info(name, answer.dtype, answer.shape) for name, answer in found.items()],
         nodes.constants,
     )
     ml_opset = min(max(target.ml_opset, _ML_OPSETS[0]), _ML_OPSETS[1])
@@ -198,7 +209,7 @@ def two_classes(
     wins = nodes.add("Greater", nodes.columns(probabilities, 1), nodes.constant(np.array(above, np.float32)))
     index = nodes.reshape(nodes.cast(wins, "int64"), -1)
     return {
-        OUTPUT: _labels(nodes, index, classes, (None,)),
+        OUTPUT: labels(nodes, index, classes),
         PROBABILITIES: Answer(probabilities, "float32", (None, 2)),
     }
 
@@ -210,7 +221,7 @@ def many_classes(
     probabilities = transform(nodes, scores)
     index = nodes.add("ArgMax", probabilities, axis=1, keepdims=int(column))
     return {
-        OUTPUT: _labels(nodes, index, classes, (None, 1) if column else (None,)),
+        OUTPUT: labels(nodes, index, classes, column=column),
         PROBABILITIES: Answer(probabilities, "float32", (None, len(classes))),
     }
 
@@ -225,8 +236,10 @@ def many_labels(nodes: Nodes, scores: str, *, targets: int, above: float = 0.5) 
     }
 
 
-def _labels(nodes: Nodes, index: str, classes: Array, shape: tuple[int | None, ...]) -> Answer:
+def labels(nodes: Nodes, index: str, classes: Array, *, column: bool = False) -> Answer:
+    """Of the classes with these numbers; `column`: numbers and labels are rows x 1."""
     classes = np.asarray(classes)
+    shape = (None, 1) if column else (None,)
     if classes.dtype.kind in "OUS":
         return Answer(nodes.add("Gather", nodes.constant(classes.astype(object)), index), "string", shape)
     whole = classes.dtype.kind != "f" or bool((classes == classes.astype(np.int64)).all())
@@ -287,7 +300,7 @@ def _set_output_types(operator: Any) -> None:
 
 def _converter(read: Callable[[Any], Booster]) -> Callable[[Any, Any, Any], None]:
     """Into the graph that skl2onnx makes of a pipeline."""
-    nodes_of = import_module("modelrocket.convert.sklearn_nodes").converter
+    nodes_of = import_module("modelrocket.convert.sklearn_shims.nodes").converter
 
     def convert(scope: Any, operator: Any, container: Any) -> None:
         model = operator.raw_operator

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _POOLING: Final = ("flax.linen", "flax.linen.pooling", "flax.nnx")
 _POOLING_ARGUMENTS: Final = ("window_shape", "strides", "padding", "count_include_pad")
+_RANDOM_SIGNS: Final = ("PRNGKey", "primitive 'random_")
+"""In what JAX and jax2onnx raise."""
 
 Function = Callable[..., Mapping[str, Any]]
 """Of arrays, in the order of the inputs, to arrays by output name."""
@@ -35,13 +37,14 @@ def exported(function: Function, specs: Sequence[TensorSpec], target: Target) ->
     outputs: list[str] = []
 
     def traced(*arrays: Any) -> tuple[Any, ...]:
-        with _forward_scans(jax), _pools_by_name(), patch.object(jax.numpy, "shape", shape_of):
+        shapes = patch.object(jax.numpy, "shape", shape_of)
+        with _forward_scans(jax), _keys_at_once(jax), _pools_by_name(), shapes:
             answers = function(*arrays)
         outputs[:] = answers
         return tuple(answers.values())
 
     given = [f"given_{number}" for number in range(len(specs))]
-    with quiet("jax2onnx", "onnx_ir"):
+    with quiet("jax2onnx", "onnx_ir"), _random_numbers_told():
         made = jax2onnx.to_onnx(
             traced,
             inputs=[jax.ShapeDtypeStruct(_symbolic(spec), canonical(spec)) for spec in specs],
@@ -52,6 +55,21 @@ def exported(function: Function, specs: Sequence[TensorSpec], target: Target) ->
     whole = rewrites.with_inputs(rewrites.with_small_pools(rewrites.inlined(made)), given, specs)
     named = graph.with_names(whole, inputs=[spec.name for spec in specs], outputs=outputs)
     return rewrites.with_wide_inputs(named, specs)
+
+
+@contextmanager
+def _random_numbers_told() -> Iterator[None]:
+    """Raises `ConversionError` in place of what is raised where the model uses a key."""
+    try:
+        yield
+    except Exception as error:
+        if not any(sign in str(error) for sign in _RANDOM_SIGNS):
+            raise
+        raise ConversionError(
+            "The model draws random numbers when it answers, for which jax2onnx knows no operation.",
+            hint="Draw them before and give them as an input; let recurrent cells begin with zeros, as they "
+            "do unless carry_init says something else.",
+        ) from error
 
 
 def canonical(spec: TensorSpec) -> Any:
@@ -84,6 +102,29 @@ def _forward_scans(jax: Any) -> Iterator[None]:
 
     with patch.object(jax.lax, "scan", forward):
         yield
+
+
+@contextmanager
+def _keys_at_once(jax: Any) -> Iterator[None]:
+    """Keys of random numbers that depend on no input are made now: jax2onnx knows no operation for them.
+
+    Flax gives its recurrent cells keys for their first states, which are zeros unless something else is said.
+    """
+    with ExitStack() as stack:
+        for name in ("key", "PRNGKey", "split", "fold_in"):
+            stack.enter_context(patch.object(jax.random, name, _at_once(jax, getattr(jax.random, name))))
+        yield
+
+
+def _at_once(jax: Any, make: Callable[..., Any]) -> Callable[..., Any]:
+    def made(*args: Any, **kwargs: Any) -> Any:
+        if any(isinstance(one, jax.core.Tracer) for one in (*args, *kwargs.values())):
+            return make(*args, **kwargs)
+        with jax.ensure_compile_time_eval():
+            found = make(*args, **kwargs)
+            return tuple(found) if found.ndim == 1 and make.__name__ == "split" else found
+
+    return made
 
 
 @contextmanager

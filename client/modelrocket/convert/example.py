@@ -2,7 +2,8 @@
 
 A model that knows three words and nothing else cannot be tried with any word. The rows are those that it was
 compared on: of words and whole numbers from what it was trained on or, where that is not known, from the
-owner's sample; other numbers are random.
+owner's sample; other numbers are random. Where the owner wants none of these values to go along, all are made
+up from the types and shapes of the inputs.
 """
 
 from typing import Final

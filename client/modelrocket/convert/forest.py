@@ -246,9 +246,9 @@ class Forest:
         """To float32, so that every float32 falls on the same side as before."""
         with np.errstate(over="ignore"):
             nearest = threshold.astype(np.float32)
-        if self.inclusive:
-            return np.where(nearest > threshold, np.nextafter(nearest, np.float32(-np.inf)), nearest)
-        return np.where(nearest < threshold, np.nextafter(nearest, np.float32(np.inf)), nearest)
+            if self.inclusive:
+                return np.where(nearest > threshold, np.nextafter(nearest, np.float32(-np.inf)), nearest)
+            return np.where(nearest < threshold, np.nextafter(nearest, np.float32(np.inf)), nearest)
 
 
 @dataclass(frozen=True)

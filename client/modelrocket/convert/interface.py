@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from modelrocket.errors import ConversionError
+from modelrocket.errors import ConversionError, InvalidTensor
+from modelrocket.feeds import cast
 from modelrocket.inputs import Inputs, Values
 from modelrocket.tensors import DTYPES, Array, Shape, TensorSpec, numpy_dtype
 from modelrocket.verify import Original
@@ -65,6 +66,8 @@ class Source:
     """A model in memory; its attempts are tried in turn until one answers like the original.
 
     notes: what its owner should know, of an input that is cast for example; shown, and kept in the receipt.
+    example_values: the example rows that go along may have words and whole numbers that the model was trained
+    on, or the sample's.
     """
 
     framework: str
@@ -73,6 +76,7 @@ class Source:
     original: Original
     hint: str
     notes: tuple[str, ...] = ()
+    example_values: bool = True
 
 
 @dataclass(frozen=True)
@@ -198,9 +202,18 @@ def _fitting(given: Mapping[str, Array], spec: TensorSpec) -> Array:
     if spec.dtype == "string":
         _check_texts(rows, spec)
     try:
-        return rows.astype(numpy_dtype(spec.dtype))
+        return cast(rows, spec) if _is_whole(spec) else rows.astype(numpy_dtype(spec.dtype))
+    except InvalidTensor as error:
+        raise ConversionError(
+            f'sample does not fit the input "{spec.name}" ({spec}): it has {error.got}.',
+            hint="Say input_type=np.float32 where such values may come, or leave them out of the sample.",
+        ) from error
     except (TypeError, ValueError) as error:
         raise ConversionError(f'sample does not fit the input "{spec.name}" ({spec}): {error}') from error
+
+
+def _is_whole(spec: TensorSpec) -> bool:
+    return spec.dtype.startswith(("int", "uint"))
 
 
 def _check_texts(rows: Array, spec: TensorSpec) -> None:

@@ -1,7 +1,6 @@
 """scikit-learn estimators and pipelines, exported by skl2onnx.
 
-What they answer is in sklearn_answers.py, what they take in sklearn_inputs.py; the `sklearn_*` modules that
-have a `register()` convert what skl2onnx itself does not, or not rightly.
+What they answer and take, and what skl2onnx itself does not convert, or not rightly, is in `sklearn_shims`.
 """
 
 from functools import partial
@@ -11,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from modelrocket.convert.exporters import installed
 from modelrocket.convert.interface import Attempt, Declared, Source, Target
-from modelrocket.convert.sklearn_answers import answers, check_answers
-from modelrocket.convert.sklearn_inputs import Form, form
-from modelrocket.convert.sklearn_values import computed_before_trees
+from modelrocket.convert.sklearn_shims.answers import answers, check_answers
+from modelrocket.convert.sklearn_shims.inputs import Form, form
+from modelrocket.convert.sklearn_shims.values import computed_before_trees
 from modelrocket.errors import ConversionError
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def _attempts(model: Any, found: Form, target: Target) -> tuple[Attempt, ...]:
 
 
 def _export(model: Any, found: Form, target: Target, *, computed_as: str | None = None) -> "ModelProto":
-    from modelrocket.convert.sklearn_export import exported, in_our_form
+    from modelrocket.convert.sklearn_shims.export import exported, in_our_form
 
     feeds = found.inputs.rows(_ASKED_ROWS)
     said = answers(model, found.rows(feeds))

@@ -78,6 +78,14 @@ def exit_code(*arguments: str) -> int:
         ("predict digits --input [[1]] --file rows.csv", "not allowed with"),
         ("predict digits --file - --token-stdin", "either the rows or the token"),
         ("completion tcsh", "bash"),
+        ("keys create ci", "--scope"),
+        ("keys create ci --scope root", "models:write"),
+        ("keys create ci --model digits --scope keys", "leave --scope out"),
+        ("keys create ci --scope infer --expires-in 0", "days from 1, or never"),
+        ("keys rotate ci --overlap 8d", "0 to 7d"),
+        ("keys rotate ci --overlap soon", "0 to 7d"),
+        ("keys revoke ci", "--yes"),
+        ("keys explain ci --key-stdin", "standard input"),
     ],
 )
 def test_wrong_usage_is_2_and_says_what_is_wrong(

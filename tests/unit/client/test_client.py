@@ -116,6 +116,16 @@ def test_several_outputs_are_a_dict(client: Client) -> None:
     np.testing.assert_array_equal(answer["y1"], -ROWS)
 
 
+def test_a_key_that_may_make_no_keys_deploys_without_a_token(
+    client: Client, server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    denied = refusal("permission_denied", 403, 'This needs the scope "keys", which your key does not have.')
+    monkeypatch.setattr(server, "_token", lambda _: denied)
+    deployment = deploy(client, progress=True)
+    assert (deployment.version, deployment.token) == (1, None)
+    assert "modelrocket token create doubling" in capsys.readouterr().out
+
+
 def test_a_caller_with_only_a_token_can_predict(client: Client, server: Server, time: Time) -> None:
     token = deploy(client).token
     caller = Client(ENDPOINT, transport=server.transport, clock=time.clock)

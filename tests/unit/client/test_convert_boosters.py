@@ -418,13 +418,6 @@ def test_a_model_that_was_stopped_early_is_exported_by_another_process_at_its_be
             r"linear_tree does not convert: its leaves are linear models.\n.*without linear_tree",
             id="linear leaves",
         ),
-        pytest.param(
-            lambda: catboost.CatBoostClassifier(cat_features=[1], **CAT).fit(
-                np.c_[IRISES[:, :1].astype(object), NAMES], SPECIES
-            ),
-            r"categorical features do not convert \(columns 1\)(.|\n)*OneHotEncoder",
-            id="CatBoost's categories",
-        ),
         pytest.param(xgboost.XGBClassifier, "XGBClassifier is not fitted yet", id="unfitted XGBoost"),
         pytest.param(lightgbm.LGBMRanker, "LGBMRanker is not fitted yet", id="unfitted LightGBM"),
         pytest.param(

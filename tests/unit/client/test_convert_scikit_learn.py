@@ -13,7 +13,7 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.cluster import DBSCAN, KMeans
 from sklearn.compose import ColumnTransformer
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
 from sklearn.decomposition import PCA
 from sklearn.ensemble import (
     GradientBoostingRegressor,
@@ -23,13 +23,28 @@ from sklearn.ensemble import (
 )
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.feature_selection import SelectKBest
-from sklearn.gaussian_process import GaussianProcessClassifier
+from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import (
+    RBF,
+    ConstantKernel,
+    DotProduct,
+    ExpSineSquared,
+    Matern,
+    PairwiseKernel,
+    RationalQuadratic,
+    WhiteKernel,
+)
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import train_test_split
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.naive_bayes import GaussianNB
-from sklearn.neighbors import NearestNeighbors
+from sklearn.neighbors import (
+    KNeighborsClassifier,
+    NearestNeighbors,
+    RadiusNeighborsClassifier,
+    RadiusNeighborsRegressor,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -37,6 +52,7 @@ from sklearn.preprocessing import (
     OneHotEncoder,
     OrdinalEncoder,
     PowerTransformer,
+    QuantileTransformer,
     StandardScaler,
 )
 from sklearn.svm import SVC, LinearSVC
@@ -402,6 +418,100 @@ def test_gaps_go_to_the_side_of_a_tree_that_they_went_to() -> None:
     np.testing.assert_allclose(answers["probabilities"], model.predict_proba(asked), atol=1e-5)
 
 
+WINES, CULTIVARS = load_wine(return_X_y=True)
+SCALED = StandardScaler().fit_transform(WINES)
+SHUFFLED = np.random.default_rng(0).permutation(len(WINES))
+LEARNT, BEYOND = SHUFFLED[:120], np.concatenate([SCALED, SCALED * 1.5, SCALED * 1e3]).astype(np.float32)
+
+
+@pytest.mark.parametrize("load", [load_wine, load_breast_cancer, load_diabetes])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_quantiles_of_a_normal_distribution_are_as_precise_as_its_own(load: Any, dtype: type) -> None:
+    rows, _ = load(return_X_y=True)
+    model = QuantileTransformer(n_quantiles=50, output_distribution="normal").fit(rows)
+    at = model.quantiles_
+    near = [at, at - 5e-8, at + 1e-7, np.nextafter(at, np.inf), at * (1 - 1e-7), -at, 10 * at]
+    asked: Array = np.concatenate([rows, *near]).astype(dtype)
+    asked[::17, 0] = np.nan
+    answers = run(convert(model, dtype, sample=rows), asked)
+    np.testing.assert_allclose(answers["modelOutput"], model.transform(asked), rtol=1e-12, atol=1e-14)
+
+
+kernels = {
+    "none": None,
+    "RBF": 2.0 * RBF(2.0) + WhiteKernel(0.1),
+    "RBF by column": RBF(np.linspace(1.0, 3.0, 13)),
+    "Matern 0.5": Matern(nu=0.5),
+    "Matern 1.5": Matern(2.0, nu=1.5),
+    "Matern 2.5": Matern(2.0, nu=2.5),
+    "Matern of any": Matern(2.0, nu=np.inf),
+    "rational quadratic": RationalQuadratic(2.0, 0.7),
+    "periodic": ExpSineSquared(5.0, 4.0) + WhiteKernel(10.0),
+    "dot product": DotProduct() ** 2 + ConstantKernel(0.5),
+    "pairs, rbf": PairwiseKernel(metric="rbf", gamma=0.1),
+    "pairs, polynomial": PairwiseKernel(metric="polynomial", gamma=0.1),
+}
+
+
+THREE, TWO = CULTIVARS, np.array(["red", "white"])[CULTIVARS // 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [*((name, TWO) for name in kernels), *((name, THREE) for name in ("none", "RBF", "Matern 1.5"))],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_gaussian_processes_classify_as_they_do(name: str, labels: Array) -> None:
+    model = GaussianProcessClassifier(kernels[name], optimizer=None).fit(SCALED[LEARNT], labels[LEARNT])
+    answers = run(convert(model, np.float32, sample=SCALED), BEYOND)
+    np.testing.assert_array_equal(answers["modelOutput"], model.predict(BEYOND))
+    np.testing.assert_allclose(answers["probabilities"], model.predict_proba(BEYOND), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", kernels)
+@pytest.mark.filterwarnings("ignore")
+def test_gaussian_processes_regress_as_they_do(name: str) -> None:
+    model = GaussianProcessRegressor(kernels[name], alpha=0.1, optimizer=None, normalize_y=True)
+    model.fit(SCALED[LEARNT], np.c_[CULTIVARS, WINES[:, 0]][LEARNT])
+    expected = model.predict(BEYOND)
+    answers = run(convert(model, np.float64, sample=SCALED), BEYOND.astype(np.float64))
+    np.testing.assert_allclose(answers["modelOutput"], expected, rtol=1e-5, atol=1e-9)
+
+
+NEIGHBOURS: dict[str, dict[str, Any]] = {
+    "usual": {},
+    "manhattan": {"p": 1, "radius": 6.0},
+    "chebyshev": {"metric": "chebyshev", "radius": 1.5},
+    "cubes": {"p": 3, "radius": 2.0},
+    "all compared": {"algorithm": "brute"},
+}
+
+
+@pytest.mark.parametrize("weights", ["uniform", "distance"])
+@pytest.mark.parametrize("outlier", ["most_frequent", -7])
+@pytest.mark.parametrize("name", NEIGHBOURS)
+@pytest.mark.filterwarnings("ignore")
+def test_neighbours_within_a_radius_vote_as_they_do(name: str, weights: str, outlier: Any) -> None:
+    said = {"radius": 3.0, "weights": weights, "outlier_label": outlier} | NEIGHBOURS[name]
+    doubled = np.concatenate([LEARNT, LEARNT[:40]])  # the same rows with other labels
+    labels = np.concatenate([CULTIVARS[LEARNT], (CULTIVARS[LEARNT[:40]] + 1) % 3])
+    model = RadiusNeighborsClassifier(**said).fit(SCALED[doubled].astype(np.float32), labels)
+    answers = run(convert(model, np.float32, sample=SCALED), BEYOND)
+    expected = model.predict(BEYOND)
+    assert outlier == "most_frequent" or (expected == outlier).any()
+    np.testing.assert_array_equal(answers["modelOutput"], expected)
+    np.testing.assert_allclose(answers["probabilities"], model.predict_proba(BEYOND), atol=1e-6)
+
+
+@pytest.mark.parametrize("weights", ["uniform", "distance"])
+@pytest.mark.parametrize("targets", [WINES[:, 0], WINES[:, :2], CULTIVARS], ids=["one", "two", "integers"])
+@pytest.mark.filterwarnings("ignore")
+def test_neighbours_within_a_radius_have_the_mean_that_they_have(targets: Array, weights: str) -> None:
+    model = RadiusNeighborsRegressor(3.0, weights=weights).fit(SCALED[LEARNT], targets[LEARNT])
+    answers = run(convert(model, np.float32, sample=SCALED), BEYOND)
+    np.testing.assert_allclose(answers["modelOutput"], model.predict(BEYOND), rtol=1e-5, atol=1e-6)
+
+
 PINNED = (
     "FixedThresholdClassifier",
     "HistGradientBoostingRegressor",
@@ -501,10 +611,31 @@ def _mine(rows: Array) -> Array:
             DBSCAN().fit(TRAIN_X[:20]), None, None, "DBSCAN speaks only of the rows that", id="no predict"
         ),
         pytest.param(
-            GaussianProcessClassifier().fit(TRAIN_X[:40], TRAIN_Y[:40]),
+            GaussianProcessRegressor(Matern(nu=3.3)).fit(TRAIN_X[:40], TRAIN_Y[:40]),
             None,
             None,
-            r"skl2onnx \S+ does not convert GaussianProcessClassifier \(scikit-learn 1\.",
+            r"Matern\(nu=3\.3\) of a Gaussian process does not convert.\n.*ConstantKernel, DotProduct",
+            id="a kernel without a form",
+        ),
+        pytest.param(
+            RadiusNeighborsClassifier(1e6).fit(TRAIN_X, TRAIN_Y),
+            None,
+            None,
+            'without an outlier label refuses rows(.|\n)*outlier_label="most_frequent"',
+            id="neighbours that may be none",
+        ),
+        pytest.param(
+            RadiusNeighborsRegressor(500.0, metric="canberra").fit(TRAIN_X, TRAIN_Y),
+            None,
+            None,
+            r"RadiusNeighborsRegressor\(metric='canberra'\) does not convert.\n.*euclidean, manhattan",
+            id="a metric without a form",
+        ),
+        pytest.param(
+            KNeighborsClassifier(weights=_mine).fit(TRAIN_X, TRAIN_Y),
+            None,
+            None,
+            r"skl2onnx \S+ does not convert KNeighborsClassifier \(scikit-learn 1\.",
             id="the exporter's own refusal",
         ),
     ],

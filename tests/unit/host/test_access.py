@@ -23,7 +23,7 @@ from chalicelib.contract.errors import (
 )
 from chalicelib.contract.hotstate import CredentialView
 from chalicelib.contract.messages import ModelRecord, Scope, TokenKind, TokenRecord, VersionRecord
-from host_container.access import Access, Found
+from host_container.access import Access, Found, Permitted
 from tests.support.uploads import PASSPORT, SIGNATURE
 
 VERSION = VersionRecord("v1", "m1", "alice", 1, "00" * 32, 10, "models/v1", SIGNATURE, PASSPORT)
@@ -31,6 +31,7 @@ INFER = (Scope.INFER,)
 NOW = 1_000.0
 TOKEN = TokenRecord("alice", TokenKind.MODEL_TOKEN, 1, "t1", INFER, model_id="m1")
 MODEL = ModelRecord("m1", "alice", 1, active=VERSION)
+PERMITTED = Permitted(MODEL, TOKEN)
 GOOD = CredentialView(TOKEN, MODEL, projected=True, now=NOW)
 GONE = CredentialView(None, MODEL, projected=True, now=NOW)
 
@@ -80,7 +81,7 @@ def play(scene: Scene, view: CredentialView | None = GOOD) -> None:
     asyncio.run(main())
 
 
-async def find(access: Access, sha256: str, model_id: str, *, caller: str) -> ModelRecord:
+async def find(access: Access, sha256: str, model_id: str, *, caller: str) -> Permitted:
     """What a caller is told; raises what it is refused with."""
     told: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
 
@@ -103,8 +104,8 @@ async def settled(access: Access) -> None:
 def test_a_permission_is_asked_for_once_and_then_known() -> None:
     async def scene(access: Access, stub: Stub) -> None:
         assert access.known("sha", "m1") is None
-        assert await find(access, "sha", "m1", caller="c") == MODEL
-        assert access.known("sha", "m1") == MODEL
+        assert await find(access, "sha", "m1", caller="c") == PERMITTED
+        assert access.known("sha", "m1") == PERMITTED
         assert access.known("other", "m1") is None
         assert stub.asked == 1
 
@@ -118,7 +119,7 @@ def test_however_many_wait_there_is_one_look_up() -> None:
         await asyncio.sleep(0.01)
         waiting[0].cancel()
         stub.go.set()
-        assert await asyncio.gather(*waiting[1:]) == [MODEL] * 49
+        assert await asyncio.gather(*waiting[1:]) == [PERMITTED] * 49
         assert stub.asked == 1
 
     play(scene)
@@ -166,7 +167,7 @@ def test_refusals_are_told_and_not_remembered(
             await find(access, "sha", "m1", caller="c")
         assert type(raised.value) is error
         stub.view = GOOD
-        assert await find(access, "sha", "m1", caller="c") == MODEL
+        assert await find(access, "sha", "m1", caller="c") == PERMITTED
 
     play(scene, view)
 
@@ -176,7 +177,7 @@ def test_f73_a_revoked_token_is_refused_within_the_promise() -> None:
         await find(access, "sha", "m1", caller="c")
         stub.view = GONE
         stub.now += limits.TOKEN_CACHE_SECONDS - 0.01
-        assert access.known("sha", "m1") == MODEL
+        assert access.known("sha", "m1") == PERMITTED
         await settled(access)
         assert access.known("sha", "m1") is None
         with pytest.raises(Unauthenticated):
@@ -199,7 +200,7 @@ def test_who_is_busy_never_waits_for_a_renewal() -> None:
         await find(access, "sha", "m1", caller="c")
         for _ in range(20):
             stub.now += limits.TOKEN_CACHE_SECONDS / 2
-            assert access.known("sha", "m1") == MODEL
+            assert access.known("sha", "m1") == PERMITTED
             await settled(access)
         assert stub.asked == 21
 
@@ -213,7 +214,7 @@ def test_while_the_hot_state_is_away_what_is_known_serves_for_a_minute() -> None
         began = stub.now
         while stub.now < began + limits.OUTAGE_CACHE_SECONDS - 2:
             stub.now += 1.5
-            assert access.known("sha", "m1") == MODEL
+            assert access.known("sha", "m1") == PERMITTED
             await settled(access)
         with pytest.raises(DependencyFailed):
             await find(access, "unknown", "m1", caller="c")
@@ -231,7 +232,7 @@ def test_no_more_is_remembered_than_the_limit(monkeypatch: pytest.MonkeyPatch) -
     async def scene(access: Access, stub: Stub) -> None:
         for number in range(5):
             await find(access, str(number), "m1", caller="c")
-        assert [access.known(str(number), "m1") for number in range(5)] == [None, None, *[MODEL] * 3]
+        assert [access.known(str(number), "m1") for number in range(5)] == [None, None, *[PERMITTED] * 3]
 
     play(scene)
 
@@ -246,7 +247,7 @@ def test_no_more_is_asked_at_once_than_the_limit(monkeypatch: pytest.MonkeyPatch
         with pytest.raises(Overloaded):
             await find(access, "one more", "m1", caller="c")
         stub.go.set()
-        assert await asyncio.gather(*waiting) == [MODEL] * 3
+        assert await asyncio.gather(*waiting) == [PERMITTED] * 3
 
     play(scene)
 
@@ -263,7 +264,7 @@ def test_one_callers_unknown_tokens_leave_room_for_others(monkeypatch: pytest.Mo
                 await find(access, "one more", "m1", caller="c")
             other = asyncio.create_task(find(access, "good", "m1", caller="d"))
             stub.go.set()
-            assert await other == MODEL
+            assert await other == PERMITTED
             await asyncio.gather(*waiting)
 
     play(scene)
@@ -277,7 +278,7 @@ def test_what_is_wanted_meanwhile_is_one_question() -> None:
         waiting += [asyncio.create_task(find(access, f"x{one}", "m1", caller="c")) for one in range(50)]
         await asyncio.sleep(0.01)
         stub.go.set()
-        assert await asyncio.gather(*waiting) == [MODEL] * 100
+        assert await asyncio.gather(*waiting) == [PERMITTED] * 100
         assert stub.asked == 2
 
     play(scene)
@@ -289,6 +290,6 @@ def test_a_defect_does_not_keep_a_token_from_being_asked_for_again() -> None:
         with pytest.raises(DependencyFailed):
             await find(access, "sha", "m1", caller="c")
         stub.view = good
-        assert await find(access, "sha", "m1", caller="c") == MODEL
+        assert await find(access, "sha", "m1", caller="c") == PERMITTED
 
     play(scene)

@@ -15,7 +15,7 @@ from onnx import ModelProto, TensorProto, helper
 from chalicelib.contract import limits
 from chalicelib.contract.findings import Findings, Refusal
 from chalicelib.contract.messages import WEIGHTS_LOCATION
-from chalicelib.views import model_file_limits
+from chalicelib.published import model_file_limits
 from host_container import onnxfile, prepared
 from host_container.events import EventLog
 from host_container.examination import ExaminationLimits, run_build, run_examination
@@ -155,12 +155,12 @@ def test_a_cut_file_of_weights_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_published_limits_are_those_that_hold(tmp_path: Path) -> None:
-    published = model_file_limits()["external_data"]
-    check(tmp_path, second(location=published["location"], offset=WEIGHT_BYTES))
-    spread = bytes(published["alignment_bytes"]) + WEIGHTS
-    check(tmp_path, second(offset=WEIGHT_BYTES + published["alignment_bytes"]), weights=spread)
-    with (tmp_path / published["location"]).open("wb") as file:
-        file.truncate(published["bytes_max"] + 1)  # a hole: it takes no room
+    published = model_file_limits().external_data
+    check(tmp_path, second(location=published.location, offset=WEIGHT_BYTES))
+    spread = bytes(published.alignment_bytes) + WEIGHTS
+    check(tmp_path, second(offset=WEIGHT_BYTES + published.alignment_bytes), weights=spread)
+    with (tmp_path / published.location).open("wb") as file:
+        file.truncate(published.bytes_max + 1)  # a hole: it takes no room
     with pytest.raises(Refused) as refused:
         onnxfile.check(tmp_path / "model.onnx")
     assert refused.value.refusal is Refusal.TOO_LARGE

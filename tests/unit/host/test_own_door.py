@@ -7,9 +7,11 @@ import gzip
 import json
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from chalicelib.contract import limits
@@ -208,5 +210,42 @@ def test_f71_a_header_length_that_lies_is_refused(tmp_path: Path, length: str) -
         assert reply.status == 400
         assert (await caller.infer_v2(body)).body["outputs"][0]["data"] == [7, 1]
         assert caller.door.events("worker_ended") == []
+
+    play(tmp_path, scene)
+
+
+class Revocable(Credentials):
+    """Its token is good the first time it is asked about, and then five seconds have gone by."""
+
+    def __init__(self, records: dict[str, VersionRecord], *, revoked: bool) -> None:
+        super().__init__(records)
+        self.revoked = revoked
+        self.passed = 0.0
+        self.asked = 0
+
+    def credentials(self, wanted: Sequence[tuple[str, str]]) -> list[CredentialView]:
+        self.asked += 1
+        self.passed += limits.TOKEN_CACHE_SECONDS
+        views = super().credentials(wanted)
+        return [_revoked(view) for view in views] if self.asked > 1 and self.revoked else views
+
+
+def _revoked(view: CredentialView) -> CredentialView:
+    assert view.token
+    return replace(view, token=msgspec.structs.replace(view.token, revoked=True))
+
+
+@pytest.mark.parametrize(("revoked", "status"), [(True, 401), (False, 200)])
+def test_f73_a_request_that_waited_is_answered_if_its_token_is_still_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, revoked: bool, status: int
+) -> None:
+    monkeypatch.setattr(limits, "CHECKED_AGAIN_SECONDS", 0.0)  # loading takes longer
+
+    async def scene(caller: Caller) -> None:
+        front = caller.door.host.front.door
+        credentials = Revocable({caller.record.model_id: caller.record}, revoked=revoked)
+        front.access = Access(credentials, clock=lambda: front.clock() + credentials.passed)
+        reply = await caller.infer()
+        assert (reply.status, credentials.asked) == (status, 2)
 
     play(tmp_path, scene)

@@ -7,16 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import pytest
 
-from chalicelib import views
 from chalicelib.contract.findings import Refusal
+from chalicelib.published import model_file_limits
 from host_container import onnxfile
 from host_container.firewall import Refused
 from tests.support.hostile import chain, changed, node, setting, with_node
 from tests.support.onnx_models import nested, value
 
-PUBLISHED: Final[dict[str, Any]] = views.model_file_limits()
+PUBLISHED: Final[dict[str, Any]] = msgspec.to_builtins(model_file_limits())
 
 
 @pytest.fixture

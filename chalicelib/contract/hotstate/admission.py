@@ -1,0 +1,388 @@
+"""What an inference request goes through: one awaited round trip, and two writes that nobody waits for.
+
+`admit` shows, as of one instant, the credential, the model, its replicas and the hosts that matter, how many
+requests each of those has in flight and how fast it has been; and it takes the request from the limits of the
+key and the account. What it costs does not depend on how many credentials, models and hosts there are, unless
+the model is cold: then all hosts matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, Final
+
+from chalicelib.contract import limits
+from chalicelib.contract.errors import DependencyFailed
+from chalicelib.contract.hotstate import keys
+from chalicelib.contract.hotstate.connected import AWAY
+from chalicelib.contract.hotstate.fleet import read_heartbeat, read_quarantines, read_replicas
+from chalicelib.contract.hotstate.rates import GCRA
+from chalicelib.contract.hotstate.wire import Script, Wires, packed
+from chalicelib.contract.limiting import AccountLimits
+from chalicelib.contract.messages import Heartbeat, ModelRecord, Replica, TokenRecord, decode
+from chalicelib.contract.metering import COUNT, Outcome, counted
+
+_LEASE_SECONDS: Final = limits.DEADLINE_SECONDS_DEFAULT + 1
+_BUSY_WAIT_US: Final = 1_000_000
+"""When to come back is not known where others have to finish first."""
+_LATENCY_SECONDS: Final = 5.0
+"""Of the moving average: what is older weighs less than a third."""
+_LATENCY_KEPT_SECONDS: Final = 3600
+_LATENCIES_MAX: Final = 64
+"""A model with more of them has had many hosts and versions: the slate is wiped."""
+
+# KEYS: token, model, replicas, hosts, latency, projected.
+# ARGV: lease, cost, account's rate, burst, concurrency, seconds of a lease, of a dead host, of a key's burst,
+# microseconds to wait for others to end.
+# A write that fails is told, and fails nothing else.
+_ADMIT: Final = Script(
+    GCRA
+    + """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local function stamp(micros) return string.format('%.6f', micros / 1000000) end
+local expired = stamp(now - ARGV[6] * 1000000)
+local raw = got('GET', KEYS[1])
+local verdict, wait = 'unknown', 0
+local ok, token = false, nil
+if raw then ok, token = pcall(cjson.decode, raw) end
+if ok and type(token) == 'table' and type(token.tenant) == 'string' and type(token.token_id) == 'string' then
+  verdict = 'refused'
+  local ends = token.expires_at
+  if token.revoked ~= true and not (type(ends) == 'number' and ends * 1000000 <= now) then
+    local cost, recorded = tonumber(ARGV[2]), true
+    local running = 'mr:running:' .. token.tenant
+    local found = {}
+    local function check(what, key, per_second, burst)
+      local arrival, allowance, interval = standing(key, per_second, burst, now)
+      local after = arrival + math.min(cost, burst) * interval
+      found[#found + 1] = {key, after}
+      local over = after - allowance - now
+      if over >= 1 and over > wait then verdict, wait = what, over end
+    end
+    verdict = 'admitted'
+    check('account', 'mr:rate:account:' .. token.tenant, tonumber(ARGV[3]), tonumber(ARGV[4]))
+    local own = token.requests_per_second
+    if type(own) == 'number' and own > 0 then
+      check('key', 'mr:rate:key:' .. token.token_id, own, math.max(1, own * ARGV[8]))
+    end
+    if verdict == 'admitted' then
+      got('ZREMRANGEBYSCORE', running, '-inf', expired)
+      if (got('ZCARD', running) or 0) >= tonumber(ARGV[5]) then
+        verdict, wait = 'concurrency', tonumber(ARGV[9])
+      end
+    end
+    if verdict ~= 'admitted' then
+      return {stamp(now), verdict, math.ceil(wait), raw}
+    end
+    for _, one in ipairs(found) do recorded = spend(one[1], one[2], now) and recorded end
+    recorded = got('ZADD', running, stamp(now), ARGV[1]) and recorded
+    got('EXPIRE', running, math.ceil(ARGV[6]))
+    if not recorded then verdict = 'uncounted' end
+  end
+end
+local model = got('GET', KEYS[2])
+local fields = got('HGETALL', KEYS[3]) or {}
+local hosts, shown, ready = {}, {}, false
+local function show(id, beat)
+  local leases = 'mr:leases:' .. id
+  got('ZREMRANGEBYSCORE', leases, '-inf', expired)
+  hosts[#hosts + 1] = id
+  hosts[#hosts + 1] = beat
+  hosts[#hosts + 1] = got('ZCARD', leases) or 0
+  shown[id] = beat
+end
+local function serves(beat, version, value)
+  local seen = tonumber(string.match(beat, '^[%d.]+'))
+  return seen and now / 1000000 - seen <= tonumber(ARGV[7]) and string.sub(value, 1, 6) == 'ready/'
+    and string.find(beat, '"state":"ready"', 1, true)
+    and string.find(beat, '"boot_id":"' .. string.sub(value, 7) .. '"', 1, true)
+    and model and string.find(model, '"version_id":"' .. version .. '"', 1, true)
+end
+for i = 1, #fields, 2 do
+  local version, id = string.match(fields[i], '^([^/]+)/(.+)$')
+  if id and id ~= '!' then
+    local beat = shown[id]
+    if beat == nil then
+      beat = got('HGET', KEYS[4], id)
+      if beat then show(id, beat) else
+        shown[id] = false
+        got('HDEL', KEYS[3], fields[i])
+      end
+    end
+    if beat and not ready and serves(beat, version, fields[i + 1]) then ready = true end
+  end
+end
+local assigned = {}
+if not ready and model then
+  local all = got('HGETALL', KEYS[4]) or {}
+  for i = 1, #all, 2 do
+    if not shown[all[i]] then show(all[i], all[i + 1]) end
+  end
+  local fine, record = pcall(cjson.decode, model)
+  if fine and type(record) == 'table' then
+    local function look(version)
+      if type(version) ~= 'table' or type(version.version_id) ~= 'string' then return end
+      for i = 1, #hosts, 3 do
+        if got('SISMEMBER', 'mr:assignments:' .. hosts[i], version.version_id) == 1 then
+          assigned[#assigned + 1] = version.version_id .. '/' .. hosts[i]
+        end
+      end
+    end
+    look(record.active)
+    if type(record.candidate) == 'table' then look(record.candidate.version) end
+  end
+end
+return {stamp(now), verdict, 0, raw, model, fields, hosts, got('HGETALL', KEYS[5]) or {}, assigned,
+        got('HLEN', KEYS[4]) or 0, got('EXISTS', KEYS[6])}
+"""
+)
+
+# The lease is over, and what was used is counted. What was measured moves the average, the more the longer
+# nothing was.
+_RELEASE: Final = Script(
+    COUNT
+    + """
+redis.pcall('ZREM', KEYS[1], ARGV[1])
+redis.pcall('ZREM', KEYS[2], ARGV[1])
+pcall(count_usage, {unpack(ARGV, 7)})
+local seconds = tonumber(ARGV[3])
+if not seconds then return 0 end
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+local old = redis.pcall('HGET', KEYS[3], ARGV[2])
+if type(old) == 'string' then
+  local value, at = string.match(old, '^([%d.]+)/([%d.]+)$')
+  value, at = tonumber(value), tonumber(at)
+  if value and at then
+    local kept = math.exp(-math.max(0, now - at) / ARGV[4])
+    seconds = value * kept + seconds * (1 - kept)
+  end
+elseif (tonumber(redis.pcall('HLEN', KEYS[3])) or 0) >= tonumber(ARGV[6]) then
+  redis.pcall('DEL', KEYS[3])
+end
+redis.pcall('HSET', KEYS[3], ARGV[2], string.format('%.6f/%.6f', seconds, now))
+redis.pcall('EXPIRE', KEYS[3], ARGV[5])
+return 1
+"""
+)
+
+
+class Refusal(StrEnum):
+    """Which limit is in the way."""
+
+    ACCOUNT = "account"
+    KEY = "key"
+    CONCURRENCY = "concurrency"
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """`wait_seconds`: after which the same request would be admitted, if nobody else asks meanwhile."""
+
+    limit: Refusal
+    wait_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """How long requests took a replica lately, and when that was last measured, by Redis's clock."""
+
+    seconds: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RouteView:
+    """What one round trip shows of a credential, a model and the hosts that matter to it.
+
+    Attributes:
+        replicas: pairs of version id and replica.
+        quarantined: ids of versions that no host may run now.
+        in_flight: how many requests each of `hosts` has under way, by id.
+        latency: of replicas, by version id and host id.
+        assigned: pairs of version id and host id; only looked up while the model is cold.
+    """
+
+    now: float
+    token: TokenRecord | None
+    model: ModelRecord | None
+    hosts: tuple[Heartbeat, ...]
+    replicas: tuple[tuple[str, Replica], ...]
+    quarantined: frozenset[str] = frozenset()
+    in_flight: Mapping[str, int] = field(default_factory=dict)
+    latency: Mapping[tuple[str, str], Latency] = field(default_factory=dict)
+    assigned: frozenset[tuple[str, str]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What came of asking.
+
+    Attributes:
+        limited: set where the request has to wait; `view` then shows the credential alone.
+        counted: it was taken from the limits. False where Redis could not write.
+        hosts_registered: how many hosts there are, whether `view` shows them or not.
+        projected: what is missing does not exist (see `CredentialView`).
+    """
+
+    view: RouteView
+    limited: Limited | None = None
+    counted: bool = True
+    hosts_registered: int = 0
+    projected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """One request's claim on a host, and on the concurrency of its account. `id` is nobody else's."""
+
+    id: str
+    tenant: str
+    model_id: str
+
+
+class Admissions:
+    """Safe to use from many threads. Nothing is connected before the first call."""
+
+    def __init__(self, url: str, *, account: AccountLimits, clock: Callable[[], float]) -> None:
+        self._wires = Wires(url, scripts=(_ADMIT, _RELEASE), clock=clock)
+        self._constants = (
+            account.rate.per_second,
+            account.rate.burst,
+            account.concurrency_max,
+            _LEASE_SECONDS,
+            limits.HOST_DEAD_SECONDS,
+            limits.ACCOUNT_BURST_SECONDS,
+            _BUSY_WAIT_US,
+        )
+
+    def admit(self, sha256: str, model_id: str, *, lease_id: str, cost: int) -> Admission:
+        """The awaited round trip. What is admitted counts as running until `release`.
+
+        Raises DependencyFailed.
+        """
+        names = (
+            f"mr:token:{sha256}",
+            f"mr:model:{model_id}",
+            f"mr:replicas:{model_id}",
+            keys.HOSTS,
+            f"mr:latency:{model_id}",
+            keys.PROJECTED,
+        )
+        reply = self._wires.call(_ADMIT.packed(names, (lease_id, cost, *self._constants)))
+        try:
+            return _read(reply)
+        except (ValueError, TypeError, IndexError, AttributeError) as error:
+            raise DependencyFailed(AWAY) from error
+
+    def lease(self, host_id: str, lease: Lease, *, now: float, instead_of: str = "") -> None:
+        """From `now` by Redis's clock the host has one more in flight, and `instead_of` one less.
+
+        Not waited for.
+        """
+        taken = packed("ZADD", keys.leases(host_id), now, lease.id)
+        if not instead_of:
+            self._wires.tell(taken)
+        else:
+            self._wires.tell(packed("ZREM", keys.leases(instead_of), lease.id) + taken, count=2)
+
+    def release(
+        self,
+        lease: Lease,
+        *,
+        host_id: str = "",
+        version_id: str = "",
+        seconds: float | None = None,
+        outcome: Outcome | None = None,
+    ) -> None:
+        """The request is over, at the last host it was sent to, if any. `seconds`: how long that one took.
+
+        `outcome` is counted as usage; None where it was never sent to a host. Not waited for.
+        """
+        names = (keys.leases(host_id), keys.running(lease.tenant), keys.latency(lease.model_id))
+        measured = "" if seconds is None else f"{seconds:.6f}"
+        constants = (_LATENCY_SECONDS, _LATENCY_KEPT_SECONDS, _LATENCIES_MAX)
+        used = counted(outcome) if outcome is not None else ()
+        self._wires.tell(
+            _RELEASE.packed(names, (lease.id, f"{version_id}/{host_id}", measured, *constants, *used))
+        )
+
+    def close(self) -> None:
+        self._wires.close()
+
+
+def _read(reply: list[Any]) -> Admission:
+    now, verdict, wait_us, token = reply[:4]
+    if len(reply) == 4:  # noqa: PLR2004 - a limit is in the way, and nothing else was looked up
+        view = RouteView(float(now), _token(token), None, (), ())
+        return Admission(view, Limited(Refusal(verdict.decode()), wait_us / 1e6))
+    model, fields, hosts, latencies, assigned, registered, projected = reply[4:]
+    replicas, quarantines = _replicas(tuple(fields))
+    at = float(now)
+    shown = _hosts(tuple(hosts[::3]), tuple(hosts[1::3]))
+    view = RouteView(
+        now=at,
+        token=_token(token) if token else None,
+        model=_model(model) if model else None,
+        hosts=tuple([host for host in shown if host is not None]),
+        replicas=replicas,
+        quarantined=_still(quarantines, at) if quarantines else frozenset(),
+        in_flight={host.host_id: count for host, count in zip(shown, hosts[2::3], strict=True) if host},
+        latency=_latencies(latencies) if latencies else {},
+        assigned=frozenset(_pair(one) for one in assigned) if assigned else frozenset(),
+    )
+    counted = verdict != b"uncounted"
+    return Admission(view, counted=counted, hosts_registered=registered, projected=bool(projected))
+
+
+@lru_cache(maxsize=8192)
+def _token(raw: bytes) -> TokenRecord | None:
+    return decode(raw, TokenRecord)
+
+
+@lru_cache(maxsize=1024)
+def _model(raw: bytes) -> ModelRecord | None:
+    return decode(raw, ModelRecord)
+
+
+@lru_cache(maxsize=1024)
+def _replicas(
+    fields: tuple[bytes, ...],
+) -> tuple[tuple[tuple[str, Replica], ...], tuple[tuple[str, int], ...]]:
+    entries = list(zip(fields[::2], fields[1::2], strict=True))
+    return tuple(read_replicas(entries)), tuple(read_quarantines(entries))
+
+
+def _hosts(ids: Sequence[bytes], beats: Sequence[bytes]) -> list[Heartbeat | None]:
+    """One that does not decode, or says that it is another, is None."""
+    read = [read_heartbeat(beat) for beat in beats]
+    return [
+        host if host is not None and host.host_id.encode() == host_id else None
+        for host_id, host in zip(ids, read, strict=True)
+    ]
+
+
+def _still(quarantines: Sequence[tuple[str, int]], now: float) -> frozenset[str]:
+    return frozenset(version_id for version_id, until in quarantines if now < until)
+
+
+def _latencies(flat: Sequence[bytes]) -> dict[tuple[str, str], Latency]:
+    """What does not read as one is left out."""
+    found = {}
+    for replica, value in zip(flat[::2], flat[1::2], strict=True):
+        seconds, _, at = value.partition(b"/")
+        try:
+            found[_pair(replica)] = Latency(float(seconds), float(at))
+        except ValueError:
+            continue
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _pair(replica: bytes) -> tuple[str, str]:
+    version_id, _, host_id = replica.decode(errors="replace").partition("/")
+    return version_id, host_id

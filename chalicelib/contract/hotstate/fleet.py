@@ -1,0 +1,165 @@
+"""Hosts, the replicas they hold, and what they are assigned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+import redis
+
+from chalicelib.contract import limits
+from chalicelib.contract.hotstate import keys
+from chalicelib.contract.hotstate.connected import Connected, translated
+from chalicelib.contract.messages import Heartbeat, Replica, ReplicaState, decode, encode
+
+EVERY_HOST: Final = "!"
+_QUARANTINED: Final = "quarantined"
+_SEEN_LENGTH_MAX: Final = 24
+_LEASE_TRIM_SECONDS: Final = 2 * limits.HEARTBEAT_SECONDS * 1.2
+"""Two heartbeats, as far apart as they get."""
+
+# Seen now; says whether the host was known and what it is assigned. More leases that are older than two
+# heartbeats than there are requests in flight have been leaked by whoever took them: the oldest go.
+_HEARTBEAT: Final = """
+local time = redis.call('TIME')
+local now = time[1] .. '.' .. string.format('%06d', time[2])
+local known = redis.call('HEXISTS', KEYS[1], ARGV[1])
+redis.call('HSET', KEYS[1], ARGV[1], now .. '|' .. ARGV[2])
+local leaked = redis.call('ZCOUNT', KEYS[3], '-inf', string.format('%.6f', now - ARGV[4])) - ARGV[3]
+if leaked > 0 then
+  redis.call('ZREMRANGEBYRANK', KEYS[3], 0, leaked - 1)
+end
+return {known, redis.call('SMEMBERS', KEYS[2])}
+"""
+
+# From now, by the server's clock.
+_QUARANTINE: Final = """
+local till = tonumber(redis.call('TIME')[1]) + tonumber(ARGV[2])
+redis.call('HSET', KEYS[1], ARGV[1], 'quarantined/' .. till)
+return till
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatReply:
+    known: bool
+    """False when the hot state had forgotten this host, which then tells everything again."""
+    assignments: frozenset[str]
+
+
+class Fleet(Connected):
+    """What hosts say of themselves, and what the coordinator tells them."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        super().__init__(client)
+        self._heartbeat = self._redis.register_script(_HEARTBEAT)
+        self._quarantine = self._redis.register_script(_QUARANTINE)
+
+    def beat(self, heartbeat: Heartbeat) -> HeartbeatReply:
+        """Also corrects how many requests the host is taken to have in flight."""
+        host_id = heartbeat.host_id
+        names = [keys.HOSTS, keys.assignments(host_id), keys.leases(host_id)]
+        args = [host_id, encode(heartbeat), heartbeat.in_flight, _LEASE_TRIM_SECONDS]
+        with translated():
+            known, assigned = self._heartbeat(keys=names, args=args)
+        return HeartbeatReply(bool(known), frozenset(item.decode() for item in assigned))
+
+    def hosts(self) -> tuple[float, tuple[Heartbeat, ...]]:
+        """The server's time and every host that has registered, dead ones included."""
+        with translated():
+            seconds, micros = self._redis.time()
+            raw = self._redis.hgetall(keys.HOSTS)
+        found = (read_heartbeat(value) for value in raw.values())
+        return seconds + micros / 1e6, tuple(host for host in found if host is not None)
+
+    def forget_host(self, host_id: str) -> None:
+        with translated():
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.hdel(keys.HOSTS, host_id).delete(keys.assignments(host_id), keys.leases(host_id)).execute()
+
+    def replicas(self, model_id: str) -> tuple[tuple[str, Replica], ...]:
+        """Pairs of version id and replica."""
+        with translated():
+            return tuple(read_replicas(self._redis.hgetall(keys.replicas(model_id)).items()))
+
+    def quarantined(self, model_id: str) -> frozenset[str]:
+        """Ids of the model's versions that no host may run now."""
+        with translated():
+            seconds, micros = self._redis.time()
+            raw = self._redis.hgetall(keys.replicas(model_id))
+        now = seconds + micros / 1e6
+        return frozenset(version_id for version_id, until in read_quarantines(raw.items()) if now < until)
+
+    def put_replica(self, model_id: str, version_id: str, replica: Replica) -> None:
+        with translated():
+            self._redis.hset(keys.replicas(model_id), *_replica_entry(version_id, replica))
+
+    def put_replicas(self, replicas: Iterable[tuple[str, str, Replica]]) -> None:
+        """Many at once: triples of model id, version id and replica."""
+        with translated(), self._redis.pipeline(transaction=False) as pipe:
+            for model_id, version_id, replica in replicas:
+                pipe.hset(keys.replicas(model_id), *_replica_entry(version_id, replica))
+            pipe.execute()
+
+    def drop_replicas(self, model_id: str, replicas: Iterable[tuple[str, str]]) -> None:
+        """Pairs of version id and host id are no longer there."""
+        fields = [f"{version_id}/{host_id}" for version_id, host_id in replicas]
+        if fields:
+            with translated():
+                self._redis.hdel(keys.replicas(model_id), *fields)
+
+    def quarantine(self, model_id: str, version_id: str, *, seconds: float) -> None:
+        """No gateway sends requests for this version to any host for so long."""
+        with translated():
+            args: list[str | int] = [f"{version_id}/{EVERY_HOST}", int(seconds)]
+            self._quarantine(keys=[keys.replicas(model_id)], args=args)
+
+    def assign(self, host_id: str, version_ids: Iterable[str]) -> None:
+        """Set, never add: the host may hold exactly these."""
+        wanted = sorted(version_ids)
+        with translated(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.delete(keys.assignments(host_id))
+            if wanted:
+                pipe.sadd(keys.assignments(host_id), *wanted)
+            pipe.execute()
+
+    def assign_too(self, host_ids: Iterable[str], version_ids: Sequence[str]) -> None:
+        """Until the coordinator assigns anew, these hosts hold these as well."""
+        with translated(), self._redis.pipeline(transaction=False) as pipe:
+            for host_id in host_ids:
+                pipe.sadd(keys.assignments(host_id), *version_ids)
+            pipe.execute()
+
+
+@lru_cache(maxsize=4096)
+def read_heartbeat(raw: bytes) -> Heartbeat | None:
+    """`<seen>|<heartbeat>` as it stands in Redis; None where that is not what it is."""
+    seen, _, body = raw.partition(b"|")
+    heartbeat = decode(body, Heartbeat)
+    if heartbeat is None or len(seen) > _SEEN_LENGTH_MAX or not seen.replace(b".", b"", 1).isdigit():
+        return None
+    return msgspec.structs.replace(heartbeat, at=float(seen))
+
+
+def read_replicas(entries: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, Replica]]:
+    for field, value in entries:
+        version_id, _, host_id = field.decode(errors="replace").partition("/")
+        state, _, boot_id = value.decode(errors="replace").partition("/")
+        if state in set(ReplicaState):
+            yield version_id, Replica(host_id=host_id, boot_id=boot_id, state=ReplicaState(state))
+
+
+def read_quarantines(entries: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, int]]:
+    """Version ids and the Unix second until which no host may run them."""
+    for field, value in entries:
+        version_id, _, host_id = field.decode(errors="replace").partition("/")
+        state, _, until = value.decode(errors="replace").partition("/")
+        if (host_id, state) == (EVERY_HOST, _QUARANTINED) and until.isdecimal():
+            yield version_id, int(until)
+
+
+def _replica_entry(version_id: str, replica: Replica) -> tuple[str, str]:
+    return f"{version_id}/{replica.host_id}", f"{replica.state}/{replica.boot_id}"

@@ -1,0 +1,95 @@
+"""Brings the tokens of the hot state in line with the truth, with work that does not grow with their number.
+
+What changed since the latest complete projection is written again, and a page of all the rest, so that an
+entry the hot state lost by itself comes back too. All of them are written where the hot state has lost the
+mark of that projection, which means that it was flushed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from chalicelib.contract import limits
+from chalicelib.contract.hotstate import HotState
+from chalicelib.ports import ChangePoint, Store
+from chalicelib.records import Token
+
+_OVERLAP: Final = timedelta(seconds=limits.PROJECTION_OVERLAP_SECONDS)
+_RETENTION: Final = timedelta(seconds=limits.KEY_RETENTION_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a projection came.
+
+    Attributes:
+        until: the truth's time up to which what changed was written.
+        swept: the SHA-256 behind which the next page of the rest begins.
+    """
+
+    until: datetime
+    swept: str = ""
+
+    @classmethod
+    def read(cls, text: str | None) -> Mark | None:
+        """None also for what is none."""
+        until, _, swept = (text or "").partition(" ")
+        with suppress(ValueError):
+            return cls(datetime.fromisoformat(until), swept)
+        return None
+
+    def __str__(self) -> str:
+        return f"{self.until.isoformat()} {self.swept}"
+
+
+class TokenProjection:
+    """Runs in the coordinator's passes."""
+
+    def __init__(self, *, store: Store, hot: HotState) -> None:
+        self._store = store
+        self._hot = hot
+
+    def project(self, mark: str | None) -> str:
+        """The mark to keep once this pass is complete, from the one before; None for a flushed hot state."""
+        now, before = self._store.clock(), Mark.read(mark)
+        self._forget(now)
+        if before is None:
+            self._put_everything()
+            return str(Mark(now))
+        for page in self._changed(before.until - _OVERLAP):
+            self._put(page)
+        return str(Mark(now, self._sweep(before.swept)))
+
+    def _put_everything(self) -> None:
+        after = ""
+        while page := self._store.tokens_page(after, limits.PROJECTION_PAGE):
+            self._put(page)
+            after = page[-1].sha256
+
+    def _changed(self, since: datetime) -> Iterator[Sequence[Token]]:
+        point, end = None, ChangePoint(since)
+        while point != end:
+            point = end
+            page, end = self._store.changed_tokens(point, limits.PROJECTION_PAGE)
+            yield page
+
+    def _sweep(self, after: str) -> str:
+        """Write the next page; where the one after it begins."""
+        page = self._store.tokens_page(after, limits.PROJECTION_PAGE)
+        self._put(page)
+        return page[-1].sha256 if page else ""
+
+    def _forget(self, now: datetime) -> None:
+        """What ended long ago, some at a time."""
+        ended = self._store.ended_tokens(now - _RETENTION, limits.REAPED_PER_TICK_MAX)
+        self._hot.forget_tokens([token.sha256 for token in ended])
+        for token in ended:
+            self._store.remove_token(token)
+
+    def _put(self, page: Sequence[Token]) -> None:
+        if page:
+            self._hot.put_tokens((token.sha256, token.hot()) for token in page)

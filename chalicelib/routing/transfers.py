@@ -1,0 +1,58 @@
+"""What goes by way of the store: a host is told in a signed header, a caller is told where its answer is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from http import HTTPStatus
+
+from chalicelib.contract import limits
+from chalicelib.contract.transfers import HELD, Transfer
+from chalicelib.payloads import Payloads
+from chalicelib.ports import HostReply
+from chalicelib.routing.calls import Asked, InferenceCall
+from chalicelib.routing.lookups import Seen
+
+Ask = Callable[[Mapping[str, str]], HostReply]
+"""Says something more about the same request to the host that answered it."""
+
+
+class Transfers:
+    """Safe to use from many threads."""
+
+    def __init__(self, payloads: Payloads) -> None:
+        self._payloads = payloads
+
+    def addressed(self, call: InferenceCall, asked: Asked, seen: Seen, *, version: int) -> Asked:
+        """With what the host needs to fetch the inputs, and to answer later. Raises NotFound."""
+        if not asked.inputs_from:
+            return asked
+        tenant = seen.model.tenant
+        source = self._payloads.source(tenant, asked.inputs_from)
+        if not asked.answer_id:
+            transfer = Transfer(call.request_id, inputs_url=source)
+        else:
+            transfer = Transfer(
+                call.request_id,
+                inputs_url=source,
+                answer_url=self._payloads.place(tenant, asked.answer_id),
+                answer_id=asked.answer_id,
+                seconds=limits.ANSWER_SECONDS_MAX,
+                version=version,
+                token_id=seen.token.token_id,
+                model_id=seen.model.model_id,
+                callers_id=call.callers_id,
+            )
+        return replace(asked, headers={**asked.headers, **self._payloads.signed(transfer)})
+
+    def collected(self, call: InferenceCall, seen: Seen, reply: HostReply, ask: Ask) -> HostReply:
+        """An answer that the host holds, because it is too large, is stored, and its caller told where."""
+        held = reply.headers.get(HELD.lower())
+        if held is None:
+            return reply
+        tenant, answer_id = seen.model.tenant, self._payloads.new_id()
+        place = self._payloads.place(tenant, answer_id)
+        stored = ask(self._payloads.signed(Transfer(call.request_id, answer_url=place)))
+        if stored.status != HTTPStatus.OK:
+            return stored
+        return self._payloads.result_from(tenant, answer_id, reply, size=int(held))
