@@ -21,7 +21,12 @@ up: $(VENV)/.installed ## start everything and keep it running; Ctrl-C stops it
 	@$(RUN)/python -m infra.local up
 
 test: $(VENV)/.installed-dev ## run every test over the real servers
+ifdef ARGS
 	$(RUN)/python -m pytest $(ARGS)
+else
+	$(RUN)/python -m pytest tests/unit -n 2 --dist loadfile
+	$(RUN)/python -m pytest --ignore tests/unit
+endif
 
 bench: $(VENV)/.installed ## measure everything, or BENCH=fairness; QUICK=1 ONLY=tiny PEERS=fastapi,litserve,mlserver,bentoml
 	@$(RUN)/python -m benchmarks $(BENCH) $(if $(ONLY),--only $(ONLY)) $(if $(PEERS),--peers $(PEERS)) \

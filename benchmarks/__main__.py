@@ -24,7 +24,20 @@ Item = TypeVar("Item")
 
 FOLDER: Final = REPOSITORY / "build" / "bench"
 DOCS: Final = REPOSITORY / "docs" / "benchmarks.md"
-_OTHERS: Final = ("load", "density", "churn", "scan", "batching", "fairness", "vanish", "passports", "soak")
+_OTHERS: Final = (
+    "load",
+    "cold",
+    "density",
+    "churn",
+    "scan",
+    "batching",
+    "fairness",
+    "gateway",
+    "logins",
+    "vanish",
+    "passports",
+    "soak",
+)
 BENCHES: Final = ("serve", *_OTHERS)
 _FAILED: Final = 1
 _WIDTH_OF_A_FILE: Final = 180
@@ -37,11 +50,14 @@ _EPILOG: Final = """
 benches (all of them, one after the other, where none is named)
   serve     what a request costs, in CPU time, beside session.run in process
   load      how long a model takes until it can run, first and again, beside a plain session
+  cold      whether a host's word when a cold model will be ready is kept
   density   memory and threads of a host with 1,000 tiny models
   churn     memory of a host after 1,000 loads and evictions
   scan      50 hot models while 10,000 cold ones are asked for once
   batching  throughput and CPU time with requests that share runs, and without
   fairness  answer times of a steady account while another floods the host
+  gateway   what routing costs beyond Chalice, with little and with much registered
+  logins    inference at the gateway beside a flood of log-ins from many addresses
   vanish    recovery after 200 callers vanish in mid-flight
   passports what was measured of some sixty models, beside what a host sees when it loads them
   soak      one model uploaded 50 times under constant load: what fails, what is mixed up
@@ -109,6 +125,9 @@ def _measure(bench: str, chosen: argparse.Namespace, say: Callable[[str], None])
         return serve.run(plan, say=say)
     tables: Mapping[str, Callable[[Path, others.Effort, others.Say], list[report.FreeTable]]] = {
         "load": partial(others.load, names=plan.models),
+        "cold": others.cold,
+        "gateway": others.routing,
+        "logins": others.logging_in,
         "density": others.crowd,
         "churn": others.turnover,
         "scan": others.scanning,

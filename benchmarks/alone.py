@@ -22,7 +22,7 @@ from typing import Final
 
 import msgspec
 
-from benchmarks.cells import LOOPBACK
+from benchmarks.cells import LOOPBACK, UNLIMITED
 from benchmarks.process_tree import ProcessTree
 from benchmarks.rocket import Deployed, until
 from chalicelib.contract.hotstate import HotState
@@ -56,7 +56,7 @@ class Stores:
         """One more, ready, until the block ends; its disk is its own."""
         folder = self.folder / uuid.uuid4().hex
         folder.mkdir()
-        with running_host(self.servers, folder, environ=environ) as host:
+        with running_host(self.servers, folder, environ={**UNLIMITED, **(environ or {})}) as host:
             yield host
 
     def prepared(self, content: bytes) -> VersionRecord:

@@ -23,6 +23,11 @@ from benchmarks.process_tree import ProcessGone, ProcessTree
 from benchmarks.wire import Body, Tensors, difference, inputs_body, split_answer
 
 LOOPBACK: Final = "127.0.0.1"
+UNLIMITED: Final = {
+    "MODELROCKET_ACCOUNT_REQUESTS_PER_SECOND": "1000000",
+    "MODELROCKET_ACCOUNT_CONCURRENCY": "1000000",
+}
+"""What is measured is what a host can do, not what an account may."""
 
 
 @dataclass(frozen=True, slots=True)

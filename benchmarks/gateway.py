@@ -81,15 +81,16 @@ class Turn:
         return self.gateway_us - self.plain_us
 
 
-def measure(
-    folder: Path, *, rounds: int, count: int, say: Callable[[str], None]
-) -> dict[str, list[Turn]]:
+def measure(folder: Path, *, rounds: int, count: int, say: Callable[[str], None]) -> dict[str, list[Turn]]:
     """Rounds by what is registered. The two take turns, so that both see the same machine."""
     with running_stores(folder) as stores, stand_in_host() as port:
-        hot, redis = stores.hot, ProcessTree([stores.servers.children[REDIS].pid])
+        hot, redis = stores.hot, ProcessTree([stores.servers.children[REDIS].pid or 0])
         few, many = _World(port), _World(port, hosts=HOSTS)
         say(f"registering {TOKENS:,} tokens and {MODELS:,} models")
-        lanes = {FEW: few.register(hot, models=1, tokens=1), MANY: many.register(hot, models=MODELS, tokens=TOKENS)}
+        lanes = {
+            FEW: few.register(hot, models=1, tokens=1),
+            MANY: many.register(hot, models=MODELS, tokens=TOKENS),
+        }
         with beating(hot, [*few.hosts, *many.hosts]):
             order = Order(_environ(stores.servers.connections.redis_urls["gateway"]), lanes, count)
             with child("benchmarks.gatewayloop", asdict(order)) as loop:
@@ -165,7 +166,9 @@ def _version(tenant: str) -> VersionRecord:
         object_key=f"models/{tenant}/{uuid.uuid4()}",
         signature=Signature(inputs, outputs),
         passport=Passport(load_ms=5.0, run_ms=0.1, memory_bytes=1_000_000),
-        certificate=Certificate(True, "Rows alone, together, permuted, duplicated and padded answered alike."),
+        certificate=Certificate(
+            True, "Rows alone, together, permuted, duplicated and padded answered alike."
+        ),
     )
 
 

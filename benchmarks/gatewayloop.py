@@ -1,8 +1,8 @@
 """The gateway's Chalice object called in process, as Lambda calls it, and what that costs in CPU time.
 
-Run as `python -m benchmarks.gatewayloop`. The first line of standard input is an `Order`; each further line is
-the name of one of its lanes, answered with one line of figures. A trivial route of another Chalice object,
-called in the same turn, says what Chalice itself costs.
+Run as `python -m benchmarks.gatewayloop`. The first line of standard input is an `Order`; each further line
+is the name of one of its lanes, answered with one line of figures. A trivial route of another Chalice
+object, called in the same turn, says what Chalice itself costs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NANO: Final = 1e9
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """`environ` of the control plane; by lane, the bodies of `POST /inference`, sent in turn `count` at a time."""
+    """`environ` of the control plane; by lane, bodies of `POST /inference`, asked in turn, `count` a time."""
 
     environ: dict[str, str]
     lanes: dict[str, list[str]]
@@ -108,7 +108,7 @@ def turn(app: Any, bodies: list[str], count: int, first: int) -> dict[str, float
 
 def main() -> None:
     order = Order(**json.loads(sys.stdin.readline()))
-    os.environ.update(order.environ)  # noqa: TID251 - this is an entry point
+    os.environ.update(order.environ)
     from app import app
 
     trips = RoundTrips()

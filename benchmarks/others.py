@@ -15,12 +15,15 @@ from benchmarks import (
     churn,
     density,
     fairness,
+    gateway,
     interference,
     loading,
+    logins,
     models,
     passports,
     scan,
     vanish,
+    waking,
 )
 from benchmarks.alone import running_stores
 from benchmarks.cells import Timing
@@ -294,6 +297,98 @@ def _vanish_lines(
             seen = vanish.measure(lane)
             figures = map(number, (seen.calm, seen.first, seen.worst, seen.normal_again))
             yield (target.name, lane.protocol, *figures, str(seen.problems))
+
+
+_GATEWAY_ROUNDS: Final = (20, 5)
+_GATEWAY_REQUESTS: Final = 500
+
+
+def routing(folder: Path, effort: Effort, say: Say) -> list[FreeTable]:
+    """What the gateway itself costs, and the least of all rounds: others on the machine only add."""
+    rounds, _ = effort.choose(_GATEWAY_ROUNDS, (0, 0))
+    turns = gateway.measure(folder / _STORES, rounds=rounds, count=_GATEWAY_REQUESTS, say=say)
+    columns = (
+        "registered",
+        "",
+        "gateway µs",
+        "Chalice alone µs",
+        "beyond it µs",
+        "least µs",
+        "hot state µs",
+        "replies awaited",
+    )
+    lines = tuple(_routing_line(name, seen) for name, seen in turns.items())
+    return [FreeTable("CPU per request of POST /inference", columns, lines)]
+
+
+def _routing_line(name: str, seen: Sequence[gateway.Turn]) -> tuple[str, ...]:
+    failures = sum(one.failures for one in seen)
+    if failures:
+        return (name, "", *invalid({"failed": failures}, cells=6))
+    awaited = max(one.awaited for one in seen)
+    medians = [
+        statistics.median(values)
+        for values in zip(*((one.gateway_us, one.plain_us, one.beyond_us) for one in seen), strict=True)
+    ]
+    least = min(one.beyond_us for one in seen)
+    hot = statistics.median(one.hot_us for one in seen)
+    return (name, "", *map(number, (*medians, least, hot)), f"{awaited:.2f}")
+
+
+_LOG_IN_ROUNDS: Final = (3, 1)
+_LOG_IN_SECONDS: Final = (12.0, 5.0)
+
+
+def logging_in(folder: Path, effort: Effort, say: Say) -> list[FreeTable]:
+    """Inference beside those who try passwords."""
+    rounds, seconds = effort.choose(_LOG_IN_ROUNDS, _LOG_IN_SECONDS)
+    example = models.make("tiny", folder / "models")
+    with running_rocket(folder / "stack", hosts=1) as rocket:
+        seen = logins.measure(rocket, example, rounds=rounds, seconds=seconds, say=say)
+    columns = ("inference", "the flood heard", "answers", "p50 ms", "p99 ms", "gateway CPU", "problems")
+    lines = tuple(_log_in_line(name, phase) for name, phase in seen.items())
+    title = (
+        f"{logins.INFERENCES_PER_SECOND:.0f} inferences and {logins.FLOOD_PER_SECOND:.0f} strangers a second"
+    )
+    return [FreeTable(title, columns, lines)]
+
+
+def _log_in_line(name: str, seen: logins.Phase) -> tuple[str, ...]:
+    heard = counted(seen.flood)
+    figures = map(number, seen.milliseconds())
+    return (
+        name,
+        heard,
+        str(len(seen.seconds)),
+        *figures,
+        f"{seen.gateway_share:.0%}",
+        counted(seen.problems),
+    )
+
+
+_COLD_ROUNDS: Final = (6, 2)
+_COLD_SIZES: Final = ((20_000_000, 150_000_000), (20_000_000,))
+
+
+def cold(folder: Path, effort: Effort, say: Say) -> list[FreeTable]:
+    """Told and kept."""
+    rounds, _ = effort.choose(_COLD_ROUNDS, (0, 0))
+    with running_stores(folder / _STORES) as stores:
+        seen = waking.measure(stores, _COLD_SIZES[effort.quick], rounds=rounds, say=say)
+    columns = ("model MB", "", "wakings", "told s", "took s", "told / took", "off by, p90", "within 25 %")
+    return [FreeTable("When a cold model will be ready", columns, tuple(map(_cold_line, seen)))]
+
+
+def _cold_line(seen: waking.Kept) -> tuple[str, ...]:
+    if not seen.learnt:
+        return (f"{seen.bytes / 1e6:.0f}", "", "0", *["ready at once"] * 5)
+    told, took, ratio = (
+        statistics.median(values)
+        for values in zip(*((one.told, one.took, one.ratio) for one in seen.learnt), strict=True)
+    )
+    figures = map(number, (told, took, ratio))
+    kept = "yes" if seen.holds else "no"
+    return (f"{seen.bytes / 1e6:.0f}", "", str(len(seen.learnt)), *figures, f"{seen.error_p90:.0%}", kept)
 
 
 _PASSPORTS: Final = (None, 12)

@@ -69,6 +69,14 @@ accounts isolated; for *mobilenet* at most 1.06 x raw in binary and 1.9 x raw in
 has the model's prepared form on its disk. Aimed at: 0.2 x plain.
 """,
     ),
+    "cold": _Section(
+        "When a cold model will be ready",
+        """\
+Four models at a time that nobody has loaded, asked for by callers with no time to wait; each hears when to
+come back, and the host is watched until it is ready. After two rounds, in which a host learns what loads take
+on its machine. Aimed at: nine of ten told within 25 % of what it then took.
+""",
+    ),
     "density": _Section(
         "Many models in memory",
         """\
@@ -109,6 +117,25 @@ One account asks for two models at a fixed pace, whatever the answers do (*tiny*
 process of lower priority. *Here*: the same host. *Elsewhere*: the same flood at another host process of
 this machine, which takes as much of its processors; what is left between the two is the host's own doing.
 A request without a good answer counts as ten seconds. Aimed at: p99 here at most 1.2 x alone.
+""",
+    ),
+    "gateway": _Section(
+        "What routing costs",
+        """\
+The Chalice object called in process as Lambda calls it, on a real hot state, before a stand-in for hosts
+that answers at once; and a Chalice route that does nothing, called in turn. CPU time of the calling thread.
+*Least* is the round that others on the machine disturbed least. *Hot state* is the CPU time of Redis.
+Aimed at: 120 µs beyond Chalice, one reply awaited, and no more with much registered than with little.
+""",
+    ),
+    "logins": _Section(
+        "Inference beside a flood of log-ins",
+        """\
+A paced caller infers at the gateway, whatever the answers do, while strangers try passwords, each on a new
+connection from another address and for another account, so that no limit on either ends it. *Refused
+requests* come as often and are refused with no password to look at: what is left between the two is what the
+passwords cost those who infer. *Gateway CPU* is of one processor. Phases take turns. Aimed at: p99 beside
+log-ins at most 1.2 x beside refused requests.
 """,
     ),
     "vanish": _Section(

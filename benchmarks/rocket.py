@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import wire
-from benchmarks.cells import LOOPBACK, Lane, Serving
+from benchmarks.cells import LOOPBACK, UNLIMITED, Lane, Serving
 from benchmarks.models import Example
 from benchmarks.process_tree import ProcessTree
 from chalicelib.contract.hotstate import HotState
@@ -90,7 +90,7 @@ class Rocket:
 def running_rocket(home: Path, *, hosts: int) -> Iterator[Rocket]:
     """A fresh stack in this folder, whatever was there before."""
     shutil.rmtree(home, ignore_errors=True)
-    with running_stack(home, hosts) as stack:
+    with running_stack(home, hosts, environment=UNLIMITED) as stack:
         hot = HotState.connect(stack.redis_url, timeout_seconds=_HOT_SECONDS)
         with Client(stack.base_url, stack.api_key) as client:
             yield Rocket(stack, hot, client, {})

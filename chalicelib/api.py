@@ -36,9 +36,11 @@ class Asked:
     """One request as it came. Header names are in lower case.
 
     Attributes:
+        path: with what stands in it.
         address: of the caller.
-        seed: the same for the same Idempotency-Key of the same tenant, and known to nobody else; what
-            is made can be made from it, so that making it again finds it. None without such a key.
+        seed: the same for the same request under the same Idempotency-Key of the same tenant, and known to
+            nobody else; what is made can be made from it, so that making it again finds it. None without
+            such a key.
         reply_headers: what a route adds to its answer.
     """
 

@@ -7,19 +7,18 @@
 
 Each account's entries are numbered and chained: an entry holds the hash of the one before, so that one that
 is changed, taken out or put in shows. When entries' time is over, the chain's beginning is remembered in
-their place; the last number is remembered too, so that a cut end shows.
+their place; the last number is remembered too and not given again, so that a cut end shows.
 
 A change that was made is never unsaid because its entry could not be written: the caller hears that it was
 made. The entry then waits in the hot state and is written by a later pass, under its own time, once; it is
-in the process's log as well, in full, for where the hot state is away too. What was refused is written where
-that works, and no more often than `AUDIT_REFUSALS_PER_SECOND`.
+in the process's log as well, in full, for where the hot state is away too. So is what failed halfway. What
+was refused is written where that works. Neither is more often than `AUDIT_REFUSALS_PER_SECOND`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,16 +30,15 @@ import msgspec
 from chalicelib.auth import Principal
 from chalicelib.contract import limits
 from chalicelib.contract.errors import DependencyFailed, ModelRocketError
+from chalicelib.contract.tokens import without_tokens
 from chalicelib.ports import AuditStore
-from chalicelib.records import AuditEntry, AuditOutcome
+from chalicelib.records import AuditChain, AuditEntry, AuditOutcome
 from chalicelib.usage import whose
 
 log = logging.getLogger(__name__)
 PLATFORM: Final = "platform"
 _LATE_AT_ONCE: Final = 100
 _NOT_HASHED: Final = ("hash",)
-_SECRET: Final = re.compile(r"mr_[0-9A-Za-z]{16,}")
-"""A credential, or most of one."""
 _GIVEN: Final = {
     "object_id": limits.NAME_LENGTH_MAX,
     "object_name": limits.NAME_LENGTH_MAX,
@@ -125,7 +123,7 @@ class Audit:
         entry = msgspec.structs.replace(
             _without_secrets(entry), id=self._new_id(), at=self._now(), tenant=entry.tenant or PLATFORM
         )
-        if entry.outcome is AuditOutcome.REFUSED and not self._refusals.spend():
+        if entry.outcome is not AuditOutcome.OK and not self._refusals.spend():
             return
         try:
             self._append(entry)
@@ -172,9 +170,17 @@ class Audit:
     def verify(self, principal: Principal, *, after: int, account: str) -> Verified:
         """The entries behind `after`, as many as fit into one call. Raises PermissionDenied."""
         tenant = whose(principal, account)
-        chain = self._store.audit_chain(tenant)
+        while True:
+            found = self._walked(tenant, self._store.audit_chain(tenant), after)
+            if found.broken_at is None or found.broken_at > self._store.audit_chain(tenant).anchor:
+                return found
+            # Its time was over meanwhile: what is kept begins behind it now.
+
+    def _walked(self, tenant: str, chain: AuditChain, after: int) -> Verified:
         after = max(after, chain.anchor)
-        walk = _Walk(after, chain.anchor_hash if after == chain.anchor else None)
+        walk = _Walk(after, chain.anchor_hash if after == chain.anchor else self._hash_of(tenant, after))
+        if walk.hash is None and after <= chain.last:
+            return Verified(after, after - 1, False, after, f"entry {after} is gone")
         left = limits.AUDIT_VERIFIED_MAX
         while left > 0 and (entries := self._store.audit_range(tenant, walk.number, limits.PROJECTION_PAGE)):
             left -= len(entries)
@@ -188,6 +194,11 @@ class Audit:
         if walk.number == after:
             return Verified(0, 0, complete=True)
         return Verified(after + 1, walk.number, complete=left > 0, hash=walk.hash or "")
+
+    def _hash_of(self, tenant: str, number: int) -> str | None:
+        """Of the entry of this number; None where there is none."""
+        found = self._store.audit_range(tenant, number - 1, 1)
+        return found[0].hash if found and found[0].number == number else None
 
     def _append(self, entry: AuditEntry) -> None:
         """At the end of its log, wherever that is by then. Raises DependencyFailed."""
@@ -210,7 +221,7 @@ class Audit:
 
 def _without_secrets(entry: AuditEntry) -> AuditEntry:
     """Callers name things, in paths too, and say what their program is: none of it may be a credential."""
-    given = {name: _SECRET.sub("mr_…", getattr(entry, name))[:length] for name, length in _GIVEN.items()}
+    given = {name: without_tokens(getattr(entry, name))[:length] for name, length in _GIVEN.items()}
     return msgspec.structs.replace(entry, **given)
 
 
@@ -230,7 +241,7 @@ def entry_hash(entry: AuditEntry) -> str:
 
 
 class _Walk:
-    """Along a chain. `hash` is None before the first entry, where what came before it is not known."""
+    """Along a chain. `hash` is None where there is nothing that the next entry could belong behind."""
 
     def __init__(self, number: int, previous: str | None) -> None:
         self.number = number

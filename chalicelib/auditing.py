@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from chalicelib.contract.errors import DependencyFailed, ModelRocketError
 from chalicelib.http import Happened
 from chalicelib.records import AuditEntry, AuditOutcome
 
@@ -12,6 +13,8 @@ _ACCOUNT: Final = "account_id"
 _OPERATOR: Final = "operator"
 _NAMED: Final = ("key", "model", "account", "session", "version")
 """Parts of answers that may be what it was about, where the answer is not it itself."""
+_HALFWAY: Final = frozenset({DependencyFailed.code, ModelRocketError.code})
+"""Errors that may come after something was written."""
 _MAKES: Final = frozenset({"create", "issue", "begin", "rotate"})
 
 
@@ -19,7 +22,7 @@ def entries(happened: Happened) -> tuple[AuditEntry, ...]:
     """One for whoever asked; one more for another account that an operator changed."""
     own = entry(happened)
     account_id = happened.path.get(_ACCOUNT, own.tenant)
-    if account_id == own.tenant or own.outcome is AuditOutcome.REFUSED:
+    if account_id == own.tenant or own.outcome is not AuditOutcome.OK:
         return (own,)
     return own, AuditEntry(
         id="",
@@ -42,7 +45,7 @@ def entry(happened: Happened) -> AuditEntry:
         tenant=principal.tenant if principal else _text(account, "id"),
         actor=principal.hint if principal else _text(account, "email"),
         action=happened.action,
-        outcome=AuditOutcome.REFUSED if error else AuditOutcome.OK,
+        outcome=_outcome(happened),
         code=error.code if error else "",
         object_type=happened.action.partition(".")[0],
         object_id=object_id,
@@ -51,6 +54,13 @@ def entry(happened: Happened) -> AuditEntry:
         user_agent=asked.headers.get("user-agent", ""),
         request_id=asked.request_id,
     )
+
+
+def _outcome(happened: Happened) -> AuditOutcome:
+    if happened.error is None:
+        return AuditOutcome.OK
+    halfway = happened.principal is not None and happened.error.code in _HALFWAY
+    return AuditOutcome.FAILED if halfway else AuditOutcome.REFUSED
 
 
 def _object(happened: Happened) -> tuple[str, str]:

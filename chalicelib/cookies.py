@@ -7,6 +7,7 @@ site and set by this very host. Plain http, which is for one's own machine, cann
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -18,12 +19,15 @@ OWN_REQUEST: Final = "x-rocket-request"
 NAME: Final = "modelrocket"
 SECURE_NAME: Final = f"__Host-{NAME}"
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+_PORTS: Final = {"http": 80, "https": 443}
+_BLANKS: Final = " \t"
+"""No other space: a browser sees no `__Host-` behind one, and lets any page of a sibling host set that."""
 
 
 def session_secret(headers: Mapping[str, str], public_url: str) -> str | None:
     """What the cookie holds; None where there is none, or two of which one was planted."""
     name = _name(public_url)
-    pairs = (pair.strip().partition("=") for pair in headers.get("cookie", "").split(";"))
+    pairs = (pair.strip(_BLANKS).partition("=") for pair in headers.get("cookie", "").split(";"))
     found = [value for key, _, value in pairs if key == name]
     return found[0] if len(found) == 1 else None
 
@@ -66,11 +70,24 @@ def _cookie(secret: str, public_url: str, *, seconds: int) -> str:
 
 def _is_own(origin: str, public_url: str) -> bool:
     """One's own machine has more than one name."""
-    if origin == public_url:
-        return True
     try:
-        theirs, ours = urlsplit(origin), urlsplit(public_url)
-        same_door = (theirs.scheme, theirs.port) == (ours.scheme, ours.port)
+        theirs, ours = _door(origin), _door(public_url)
     except ValueError:
         return False
-    return same_door and theirs.hostname in _LOOPBACK and ours.hostname in _LOOPBACK
+    same_port = (theirs.scheme, theirs.port) == (ours.scheme, ours.port)
+    return theirs == ours or (same_port and {theirs.hostname, ours.hostname} <= _LOOPBACK)
+
+
+@dataclass(frozen=True, slots=True)
+class _Door:
+    """What makes an origin, and no path behind it."""
+
+    scheme: str
+    hostname: str | None
+    port: int | None
+
+
+def _door(url: str) -> _Door:
+    """Raises ValueError."""
+    parts = urlsplit(url)
+    return _Door(parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme))

@@ -98,7 +98,7 @@ class Explaining:
         token = self._store.token(token_sha256(plain))
         if token is None:
             return Explanation(None, None, "There is no such key. It may be another platform's.")
-        explained = self._explained(token)
+        explained = self._explained(token if Scope.KEYS in token.scopes else _without_email(token))
         return explained if explained.why is None else Explanation(None, explained.state, explained.why)
 
     def own(self, principal: Principal, key_id: str) -> Explanation:
@@ -143,6 +143,11 @@ def asked_for(asked: ExplainKey) -> str | None:
     if (asked.key is None) == (asked.id is None):
         raise InvalidRequest('Say which key: {"key": "mr_…"}, or {"id": "…"} of one of your own.')
     return asked.key
+
+
+def _without_email(token: Token) -> Token:
+    """Who may not list keys is not told whose e-mail address made one."""
+    return msgspec.structs.replace(token, created_by="") if "@" in token.created_by else token
 
 
 def _why(token: Token, account: Account | None, now_state: KeyState) -> str | None:

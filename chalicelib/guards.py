@@ -35,11 +35,15 @@ class RouteGuards:
         return self.sessions.principal(secret)
 
     def attempt(self, principal: Principal, asked: Asked, *, keep_body: bool) -> Attempt | None:
-        """Raises Conflict, InvalidRequest."""
+        """What its caller may do is part of a request: who may do less is not told what was answered.
+
+        Raises Conflict, InvalidRequest.
+        """
         key = asked.headers.get(HEADER)
         if not key:
             return None
-        request = b"\n".join((asked.method.encode(), asked.path.encode(), asked.raw))
+        allowed = " ".join(sorted(principal.scopes))
+        request = b"\n".join((asked.method.encode(), asked.path.encode(), allowed.encode(), asked.raw))
         return self.attempts.begin(principal.tenant, key, request=request, keep_body=keep_body)
 
     def record(self, happened: Happened) -> None:

@@ -27,6 +27,7 @@ from chalicelib.contract.errors import (
 )
 from chalicelib.contract.inference import is_request_id
 from chalicelib.idempotency import Attempt
+from chalicelib.patience import one_request
 
 log = logging.getLogger(__name__)
 Headers = dict[str, str | list[str]]
@@ -88,9 +89,10 @@ class Boundary:
         error_body = metadata.error_body if route.open_inference else ModelRocketError.body
 
         def answer(**path: str) -> Response:
-            asked = self._asked(self._app.current_request)
+            asked = self._asked(self._app.current_request, route.path.format(**path))
             try:
-                return self._answered(route, asked, path)
+                with one_request():
+                    return self._answered(route, asked, path)
             except ModelRocketError as error:
                 return error_response(error, asked.request_id, error_body)
             except Exception:  # the route boundary: a defect of ours must not look like the caller's
@@ -150,13 +152,13 @@ class Boundary:
             attempt.succeed(response.status_code, response.body)
         return answer, response
 
-    def _asked(self, request: Any) -> Asked:
-        """Chalice's request, which is never None inside a view, as ours."""
+    def _asked(self, request: Any, path: str) -> Asked:
+        """Chalice's request, which is never None inside a view, as ours. Its own path is the route's."""
         identity = request.context.get("identity") or {}
         return Asked(
             request_id=self.request_id(request),
             method=request.method,
-            path=request.path,
+            path=path,
             address=str(identity.get("sourceIp") or ""),
             headers=request.headers,
             query=request.query_params or {},

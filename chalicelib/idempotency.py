@@ -3,7 +3,9 @@
 The same key with the same request is answered as it was the first time; with another request it is a
 conflict. Refusals are not kept: nothing was changed, so they are looked at again. What dies in the middle may
 be tried again after `IDEMPOTENCY_RUNNING_SECONDS`, under the same seed, from which ids and secrets are made.
-An answer that holds a secret is not kept either: made again from the seed, it is the same.
+An answer that holds a secret is not kept either: made again from the seed, it is the same. The seed is the
+request's own, too: where the key is free again, another request under it finds nothing of the first one. Of
+the request nothing is kept that a password in it could be guessed by.
 """
 
 from __future__ import annotations
@@ -23,6 +25,12 @@ from chalicelib.records import Answered, AttemptRecord
 
 HEADER: Final = "idempotency-key"
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
+
+
+class UnderWay(Conflict):
+    """The same request is being done now, or was given up a moment ago."""
+
+    retryable = True
 
 
 class Attempt:
@@ -64,20 +72,24 @@ class Attempts:
         self._now = now
 
     def begin(self, tenant: str, key: str, *, request: bytes, keep_body: bool) -> Attempt:
-        """Raises InvalidRequest; Conflict where the key stands for another request, or one under way."""
+        """`request`: all that makes it this one. Raises InvalidRequest; Conflict where the key stands for
+        another request, or one under way."""
         if _KEY.fullmatch(key) is None:
             raise InvalidRequest("Idempotency-Key: 1 to 200 printable ASCII characters expected")
-        seed = hmac.digest(self._secret, f"idempotency/{tenant}/{key}".encode(), "sha256")
+        seed = self._digest(f"seed/{tenant}/{hashlib.sha256(request).hexdigest()}/{key}")
         record = AttemptRecord(
-            id=hashlib.sha256(seed).hexdigest(),
+            id=hashlib.sha256(self._digest(f"idempotency/{tenant}/{key}")).hexdigest(),
             tenant=tenant,
-            request=hashlib.sha256(request).hexdigest(),
+            request=hashlib.sha256(seed).hexdigest(),
             began_at=self._now(),
         )
         found = self._store.begin_attempt(record)
         if found is not None:
             record = self._taken_over(record, found)
         return Attempt(self._store, record, seed=seed, keep_body=keep_body)
+
+    def _digest(self, text: str) -> bytes:
+        return hmac.digest(self._secret, text.encode(), "sha256")
 
     def _taken_over(self, record: AttemptRecord, found: AttemptRecord) -> AttemptRecord:
         """What is there, where it may go on."""
@@ -87,7 +99,7 @@ class Attempts:
             return found
         stale = record.began_at - timedelta(seconds=limits.IDEMPOTENCY_RUNNING_SECONDS)
         if found.began_at > stale or not self._store.take_attempt(found, record):
-            raise Conflict(
+            raise UnderWay(
                 "The first request with this Idempotency-Key is still under way. Send it again shortly.",
                 retry_after=1,
             )

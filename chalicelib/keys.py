@@ -204,10 +204,16 @@ class Keys:
         return IssuedToken(issued.plain, token)
 
     def _added(self, token: Token) -> Token:
-        """As it is kept: the first one, where it was added twice."""
-        if self._store.add_token(token):
-            return token
-        return self._store.token(token.sha256) or token
+        """As it is kept: the first one, where it was added twice.
+
+        Raises PermissionDenied where its account was suspended meanwhile: that may not have seen this one.
+        """
+        added = self._store.add_token(token)
+        account = self._store.account(token.tenant)
+        if account is not None and account.suspended_at is not None:
+            self._store.mark_suspended(token.tenant, True)
+            raise PermissionDenied("This account is suspended. Ask an operator of this deployment.")
+        return token if added else self._store.token(token.sha256) or token
 
     def _replaced(self, old: Token, issued: IssuedToken, overlap: timedelta) -> tuple[Token, IssuedToken]:
         """The new one first: a call that dies between leaves the old one as it was."""

@@ -20,7 +20,8 @@ class Key(msgspec.Struct, frozen=True):
     Attributes:
         hint: its first characters, to recognise it by.
         model_id: the one model it may run; null for an API key, which may run all if it has `infer`.
-        created_by: the hint of the key, or the e-mail address, that made it.
+        created_by: the hint of the key, or the e-mail address, that made it. The address is left out where
+            one is explained by itself that may not list keys.
         expires_at: when it stops working; null for never.
         requests_per_second: its own limit; null for the account's alone.
         rotated_to: the id of the key in its place.

@@ -121,14 +121,23 @@ class Operators:
     def settle(self) -> None:
         """Suspensions that did not reach all tokens do now: a call died halfway, or a key was just made."""
         suspended = {account.id for account in self._store.suspended_accounts()}
-        for tenant in suspended:
-            self._store.mark_suspended(tenant, True)
-        for tenant in self._store.suspended_tenants() - suspended:
-            self._store.mark_suspended(tenant, False)
+        for tenant in suspended | self._store.suspended_tenants():
+            self._mark_tokens(tenant)
+
+    def _mark_tokens(self, tenant: str) -> None:
+        """As their account is, also where that changes at this moment."""
+        marked = None
+        while marked is not (suspended := self._is_suspended(tenant)):
+            self._store.mark_suspended(tenant, suspended)
+            marked = suspended
+
+    def _is_suspended(self, tenant: str) -> bool:
+        account = self._store.account(tenant)
+        return account is not None and account.suspended_at is not None
 
     def _mark(self, account: Account) -> None:
         self._sessions.forget(account.id)
-        self._store.mark_suspended(account.id, account.suspended_at is not None)
+        self._mark_tokens(account.id)
         after = ""
         while page := self._store.tokens(
             account.id, model_id=None, after=after, limit=limits.PROJECTION_PAGE

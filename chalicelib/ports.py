@@ -256,7 +256,7 @@ class AuditStore(Protocol):
     """Audit logs: entries are added at the end, and go at the beginning when their time is over."""
 
     def audit_tail(self, tenant: str) -> tuple[int, str]:
-        """Number and hash of the last entry; 0 and an empty one for a new log."""
+        """The highest number that was written, and the hash of the last entry; 0 and "" for a new log."""
 
     def add_audit(self, entry: AuditEntry) -> bool:
         """False when its number, or its id, is there already."""

@@ -106,6 +106,34 @@ class AccountLimits(msgspec.Struct, frozen=True):
     ended_seconds_max: float
 
 
+class InferenceLimits(msgspec.Struct, frozen=True):
+    """How often inference may be asked for. Beyond it: 429, with Retry-After.
+
+    Attributes:
+        account_requests_per_second: by all keys of an account together, after `account_requests_at_once`.
+        account_concurrency_max: requests of an account under way at the same time.
+        key_burst_seconds: a key with a rate of its own may send so many seconds of it at once.
+        cost_bytes: a request counts once, and once more for every so many bytes of its body.
+    """
+
+    account_requests_per_second: float
+    account_requests_at_once: int
+    account_concurrency_max: int
+    key_burst_seconds: float
+    cost_bytes: int
+
+
+def _inference(settings: Settings) -> InferenceLimits:
+    account = settings.account_limits
+    return InferenceLimits(
+        account_requests_per_second=account.rate.per_second,
+        account_requests_at_once=int(account.rate.burst),
+        account_concurrency_max=account.concurrency_max,
+        key_burst_seconds=limits.ACCOUNT_BURST_SECONDS,
+        cost_bytes=limits.COST_BYTES,
+    )
+
+
 class Limits(msgspec.Struct, frozen=True):
     """The limits of this deployment."""
 
@@ -121,6 +149,7 @@ class Limits(msgspec.Struct, frozen=True):
     retention_seconds: float
     upload_url_seconds: int
     idempotency_seconds: int
+    inference: InferenceLimits
     payload_bytes_max: int
     payload_seconds: int
     response_bytes_max: int
@@ -145,6 +174,7 @@ def published(settings: Settings) -> Limits:
         retention_seconds=settings.retention_seconds,
         upload_url_seconds=limits.UPLOAD_URL_SECONDS,
         idempotency_seconds=limits.IDEMPOTENCY_SECONDS,
+        inference=_inference(settings),
         payload_bytes_max=limits.PAYLOAD_BYTES_MAX,
         payload_seconds=limits.PAYLOAD_SECONDS,
         response_bytes_max=limits.RESPONSE_BYTES_LAMBDA_MAX,

@@ -178,7 +178,7 @@ class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         id: made from the tenant and the key.
-        request: SHA-256 of method, path and body.
+        request: keyed hash of method, path, body and what its caller may do.
         repeatable: it succeeded, and doing it again finds what it made.
         answered: what it was answered; None while it is under way, and where it is done again instead.
     """
@@ -215,8 +215,11 @@ class UsagePeriod(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuditOutcome(StrEnum):
+    """`failed`: on our side, and part of it may have been done. What was refused changed nothing."""
+
     OK = "ok"
     REFUSED = "refused"
+    FAILED = "failed"
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -230,7 +233,7 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
         action: what, as `key.create`.
         object_type, object_id, object_name: on what, as far as it is known.
         address, user_agent: from where.
-        outcome, code: `refused` with the code of the error.
+        outcome, code: `refused` and `failed` with the code of the error.
         number: 1, 2, 3 … in the tenant's log.
         previous: the `hash` of the entry before; empty for the first.
         hash: SHA-256 of this entry in canonical JSON, `previous` included.

@@ -31,6 +31,8 @@ _SECONDS_A_MINUTE: Final = 60
 _MINUTES_AN_HOUR: Final = 60
 _HOUR: Final = timedelta(hours=1)
 _SHOWN_LENGTH_MAX: Final = 40
+_YEARS: Final = range(1970, 9999)
+"""In any of them a period may be added or taken away, in any zone."""
 
 
 class Grain(StrEnum):
@@ -154,7 +156,7 @@ class Metering:
     def _add(self, minute: MinuteOfUsage) -> None:
         at = datetime.fromtimestamp(minute.minute * _SECONDS_A_MINUTE, UTC)
         if minute.counted:
-            self._store.add_usage(at, minute.made, minute.counted)
+            self._store.add_usage(at, minute.name, minute.counted)
             self._store.mark_used({key.token_id: at for key in minute.counted})
         self._hot.forget_usage(minute)
 
@@ -190,6 +192,8 @@ def _time(text: str, name: str) -> datetime | None:
         return None
     try:
         read = datetime.fromisoformat(text)
+        if read.year not in _YEARS:
+            raise ValueError("out of range")
     except ValueError as error:
         expected = "a day or a time as 2026-01-31 or 2026-01-31T12:00:00Z expected"
         raise InvalidRequest(f"{name}: {expected}, got {text[:_SHOWN_LENGTH_MAX]!r}") from error

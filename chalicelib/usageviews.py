@@ -98,7 +98,8 @@ class AuditLine(msgspec.Struct, frozen=True):
     Attributes:
         number: 1, 2, 3 … in your log.
         actor: the first characters of an API key, an e-mail address, `operator`, or `platform`.
-        code: of the error, where it was refused.
+        outcome: `failed` on our side, where part of it may have been done. What was refused changed nothing.
+        code: of the error, where there was one.
         hash: SHA-256 over this entry and the one before.
     """
 

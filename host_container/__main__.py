@@ -24,6 +24,7 @@ import uvloop
 
 from chalicelib.contract import limits
 from chalicelib.contract.hotstate import HotState
+from chalicelib.contract.hotstate.admission import Admissions
 from chalicelib.contract.messages import HostState
 from host_container import heap
 from host_container.access import Access
@@ -37,8 +38,12 @@ from host_container.errands import Means
 from host_container.events import EventLog, LogHandler
 from host_container.examination import ExaminationLimits
 from host_container.fairness import Room, Turns
+from host_container.forwarding import Forwards
+from host_container.forwarding import Means as ForwardingMeans
 from host_container.front import Door
 from host_container.ledger import Ledger
+from host_container.lines import Lines
+from host_container.marks import Marks
 from host_container.metrics import Gauge, Metrics
 from host_container.notices import Notices
 from host_container.payloads import Payloads, Place
@@ -49,11 +54,13 @@ from host_container.providers import ON_CPU, Execution, Provider, ProviderMissin
 from host_container.replicas import Parts, Replicas
 from host_container.router import Clocks, Router
 from host_container.router import Parts as RouterParts
+from host_container.routes import Routes
 from host_container.sandbox import SandboxUnavailable, missing_protections
 from host_container.settings import InvalidSettings, Settings
 from host_container.tally import Tally
 from host_container.trials import Trials
 from host_container.usage import Meter
+from host_container.watchdog import Watchdog
 from host_container.workers import WorkerPolicy, Workers
 
 EX_CONFIG: Final = 78
@@ -116,12 +123,16 @@ class Host:
                 f"Cannot listen on {address}:{port}: {os.strerror(error.errno or 0)}"
             ) from error
         self.router.workers.start()
+        self.agent.watchdog.start(asyncio.get_running_loop())
 
     async def close(self) -> None:
         """Stop listening and end the workers, at once."""
+        self.agent.watchdog.stop()
+        self.front.door.forwards.close()
         await self.front.close()
         await self.builds.close()
         await self.router.workers.close()
+        self.router.replicas.close()
         self.events.flush()
 
     async def _drain(self, serving: asyncio.Task[None], preparing: asyncio.Task[None]) -> None:
@@ -135,8 +146,10 @@ class Host:
         await self.agent.beat()
         await asyncio.sleep(limits.DRAIN_PROPAGATION_SECONDS)
         self.router.closed = True
-        deferred = self.front.door.errands.deferred
-        while (self.router.in_flight or deferred.telling) and time.monotonic() < give_up_at:
+        deferred, forwards = self.front.door.errands.deferred, self.front.door.forwards
+        while time.monotonic() < give_up_at and (
+            self.router.in_flight or deferred.telling or forwards.in_flight
+        ):
             await asyncio.sleep(_POLL_SECONDS)
         await self.agent.leave()
         await asyncio.sleep(_POLL_SECONDS)  # let the last answers leave
@@ -176,7 +189,9 @@ def compose(
     except OSError as error:
         raise CannotStart(f"Cannot use {settings.cache_dir} for model files: {error.strerror}") from error
     workers = Workers(_worker_policy(settings, execution), events=events, clock=clocks.monotonic)
-    ledger = Ledger(settings.isolation)
+    ledger = Ledger(settings.isolation, Marks(settings.cache_dir / "loading", unix=clocks.unix))
+    for version_id in ledger.recall(now=clocks.monotonic()):
+        events.write("suspected", version=version_id)
     examination = ExaminationLimits(sandbox_required=settings.sandbox_required)
     builds = Builds(artifacts, examination, events=events, load_seconds_min=form_load_seconds_min(execution))
     parts = Parts(hot, artifacts, builds, workers, ledger, notices, events, clocks.monotonic)
@@ -197,6 +212,7 @@ def compose(
         tally=tally,
         meter=meter,
         departures=Departures(hot, replicas, artifacts),
+        watchdog=Watchdog(hot, presence, clock=clocks.monotonic),
         in_flight=lambda: router.in_flight,
         events=events,
         random=random.Random(),
@@ -211,14 +227,31 @@ def compose(
         limits=examination,
     )
     preparer = Preparer(jobs, settings.host_id, bench=bench, events=events)
-    metrics = Metrics(_gauges(router, replicas, artifacts))
-    events.observed_by(metrics.observe)
     room = Room(caller_bytes_max=limits.CALLER_BODY_BYTES_MAX, bytes_max=limits.HOST_BODY_BYTES_MAX)
     store = Place(settings.s3_bucket, settings.s3_endpoint_url)
     payloads = Payloads(store, room, clock=clocks.monotonic)
+    own, admissions = (
+        _new_id(),
+        Admissions(settings.redis_url, account=settings.account, clock=time.monotonic),
+    )
+    forwards = Forwards(
+        ForwardingMeans(
+            routes=Routes(admissions, door=own, clock=clocks.monotonic),
+            lines=Lines(room),
+            replicas=replicas,
+            presence=presence,
+            key=settings.dispatch_key,
+            network=settings.neighbours,
+            clocks=clocks,
+            random=random.Random(),
+        )
+    )
+    metrics = Metrics(_gauges(router, replicas, artifacts, forwards))
+    events.observed_by(metrics.observe)
     door = Door(
         router=router,
-        access=Access(hot, clock=clocks.monotonic),
+        access=Access(hot, door=own, account=settings.account, clock=clocks.monotonic),
+        forwards=forwards,
         presence=presence,
         events=events,
         metrics=metrics,
@@ -236,8 +269,13 @@ def compose(
     return Host(settings, presence, router, Front(door, room), agent, preparer, builds, events)
 
 
-def _gauges(router: Router, replicas: Replicas, artifacts: Artifacts) -> tuple[Gauge, ...]:
+def _gauges(
+    router: Router, replicas: Replicas, artifacts: Artifacts, forwards: Forwards
+) -> tuple[Gauge, ...]:
     return (
+        Gauge(
+            "forwards_total", "Callers' requests answered by other hosts.", lambda: forwards.count, "counter"
+        ),
         Gauge("in_flight", "Requests being answered now.", lambda: router.in_flight),
         Gauge("versions_ready", "Versions in memory.", lambda: replicas.ready),
         Gauge("memory_bytes_used", "Reserved by versions in memory.", lambda: replicas.bytes_used),

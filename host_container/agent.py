@@ -25,6 +25,7 @@ from host_container.presence import Presence
 from host_container.replicas import Replicas
 from host_container.tally import Tally
 from host_container.usage import Meter
+from host_container.watchdog import Watchdog
 
 _JITTER: Final = 0.2
 
@@ -45,6 +46,7 @@ class Agent:
     tally: Tally
     meter: Meter
     departures: Departures
+    watchdog: Watchdog
     in_flight: Callable[[], int]
     events: EventLog
     random: Random
@@ -147,7 +149,7 @@ class Agent:
             await self.replicas.prefetch()
 
     def _heartbeat(self) -> Heartbeat:
-        return Heartbeat(
+        heartbeat = Heartbeat(
             host_id=self.presence.address.host_id,
             boot_id=self.presence.boot_id,
             address=self.presence.address.ip,
@@ -158,6 +160,7 @@ class Agent:
             in_flight=self.in_flight(),
             versions_ready=self.replicas.ready,
         )
+        return self.watchdog.beat(heartbeat)
 
     def _note_connected(self, connected: bool, message: str) -> None:
         """Log changes only: an outage is one line, not one every two seconds."""

@@ -279,5 +279,6 @@ class Front:
             now = self.door.clock()
             self.door.presence.alive(now)
             self._shared.turns.sweep()
+            self.door.access.sweep()
             for connection in tuple(self._shared.connections):
                 connection.expire(now)

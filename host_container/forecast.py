@@ -19,7 +19,7 @@ _FETCH_BYTES_PER_SECOND: Final = 50e6
 _FETCH_SECONDS: Final = 0.05
 _LOAD_SECONDS: Final = 0.1
 """What every download and every load take beside their bytes and the session, before anything was seen."""
-_NEWS: Final = 0.3
+_NEWS: Final = 0.5
 """How much of the correction the latest load decides."""
 _CORRECTION_MAX: Final = 50.0
 

@@ -12,7 +12,8 @@
     GET  /metrics                                for Prometheus
 
 With token and model known (`access`) and the model in memory, a request is on its
-way to a worker before `respond` returns: no task, no waiting.
+way to a worker before `respond` returns: no task, no waiting. A caller's request for a model that is not
+in memory goes to the host that has it, if there is one (`forwarding`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ import orjson
 
 from chalicelib.contract import limits, metadata
 from chalicelib.contract.choice import chosen, mirrored
+from chalicelib.contract.encodings import decoded
 from chalicelib.contract.errors import (
+    InvalidModel,
     InvalidRequest,
     MethodNotAllowed,
     ModelRocketError,
@@ -36,6 +39,7 @@ from chalicelib.contract.errors import (
     Unauthenticated,
 )
 from chalicelib.contract.inference import (
+    QUARANTINED,
     bearer,
     credential_sha256,
     is_request_id,
@@ -44,22 +48,25 @@ from chalicelib.contract.inference import (
     read_inference,
     read_sticky_key,
 )
-from chalicelib.contract.messages import HostState, ModelRecord, VersionRecord
+from chalicelib.contract.limiting import request_cost
+from chalicelib.contract.messages import ModelRecord, VersionRecord
 from chalicelib.contract.metadata import ModelPath
 from chalicelib.contract.metering import UsageKey, compute_us
 from chalicelib.contract.tokens import token_sha256
 from chalicelib.contract.transfers import HEADER, INLINE_MAX, INPUTS_FROM, Transfer, passes
 from host_container.access import Access, Found, Permitted
 from host_container.admission import Admitted, OnTrial
-from host_container.encodings import decoded
 from host_container.errands import Ends, Errand, Means
 from host_container.events import EventLog
 from host_container.failures import too_late
+from host_container.forwarding import Forwarded, Forwards, Wanted
+from host_container.forwarding import Outcome as Sent
 from host_container.frames import Asked, Form
 from host_container.http1 import JSON, Request, Response, response
 from host_container.metrics import CONTENT_TYPE, Metrics
 from host_container.presence import Presence
 from host_container.router import Answer, Call, Router
+from host_container.running import Running
 from host_container.usage import Meter, Use
 
 _TICKET: Final = b"x-rocket-ticket"
@@ -80,7 +87,7 @@ _GATEWAY: Final = "gateway"
 
 Reply = Callable[[bytes], None]
 Cancel = Callable[[], None]
-Then = Callable[[ModelRecord], None]
+Then = Callable[[Permitted], None]
 Describe = Callable[[ModelRecord, VersionRecord], Mapping[str, Any]]
 ErrorBody = Callable[[ModelRocketError, str], Mapping[str, Any]]
 """An error and the request's id → what the caller is told."""
@@ -92,6 +99,7 @@ class Door:
 
     router: Router
     access: Access
+    forwards: Forwards
     presence: Presence
     events: EventLog
     metrics: Metrics
@@ -125,10 +133,12 @@ class Door:
         """Whether the connection stays open after this request."""
         return request.keep_alive and not self.router.closed
 
-    def note(self, exchange: Exchange, status: int, code: str, answer: Answer | None = None) -> None:
+    def note(
+        self, exchange: Exchange, status: int, code: str, answer: Answer | None = None, **more: str
+    ) -> None:
         """One line in the log, a little later."""
         took = round((self.clock() - exchange.started) * 1000, 3)
-        ran = {} if answer is None else _ran(answer)
+        ran = more if answer is None else _ran(answer)
         first = self.events.note(
             "request",
             request_id=exchange.request_id,
@@ -148,7 +158,7 @@ class Door:
 
     @property
     def _ready(self) -> bool:
-        return self.presence.state is HostState.READY
+        return self.presence.ready
 
     def _open_inference(self, path: bytes, request: Request, reply: Reply) -> Cancel | None:
         model = metadata.model_path(path)
@@ -166,7 +176,7 @@ class Door:
         return None
 
     def _health(self, request: Request, reply: Reply, *, ready: bool) -> None:
-        body = {"status": "ok" if ready else str(self.presence.state), **self.identity}
+        body = {"status": "ok" if ready else self.presence.status, **self.identity}
         self._plain(request, reply, body, _OK if ready else _UNAVAILABLE)
 
     def _plain(self, request: Request, reply: Reply, body: Mapping[str, Any], status: int = _OK) -> None:
@@ -190,11 +200,14 @@ class Exchange:
         "_authorised",
         "_call",
         "_callers_id",
+        "_came",
         "_door",
         "_errand",
         "_error_body",
+        "_forwarding",
         "_reply",
         "_request",
+        "_running",
         "_shown",
         "_token_id",
         "_use",
@@ -213,6 +226,9 @@ class Exchange:
         self._error_body = error_body
         self._call: Call | None = None
         self._errand: Errand | None = None
+        self._forwarding: asyncio.Task[None] | None = None
+        self._came: Forwarded | None = None
+        self._running: Running | None = None
         self._answered = False
         self._authorised = 0.0
         self._callers_id = self._token_id = ""
@@ -246,6 +262,8 @@ class Exchange:
         self._answered = True
         if self._call is not None:
             self._door.router.cancel(self._call)
+        if self._forwarding is not None:
+            self._forwarding.cancel()
         self._let_go()
         self._count(_CLIENT_GONE, 0)
         self._door.note(self, _CLIENT_GONE, "")
@@ -284,7 +302,7 @@ class Exchange:
         if body.inputs_from is not None:
             raise _no_payloads_here()
         asked = Asked(memoryview(body.inputs))
-        self._authorise(body.token, body.model, lambda model: self._run(model, asked, seconds))
+        self._authorise(body.token, body.model, lambda permitted: self._run(permitted, asked, seconds))
 
     def open_inference(self, path: ModelPath) -> None:
         self._take_request_id()
@@ -295,13 +313,13 @@ class Exchange:
                     raise _no_payloads_here()
                 seconds, asked = read_deadline(self._header(_DEADLINE)), self._asked_v2()
                 self._authorise(
-                    None, path.model_id, lambda model: self._run(model, asked, seconds, path.version)
+                    None, path.model_id, lambda permitted: self._run(permitted, asked, seconds, path.version)
                 )
             case "" | "ready":
                 self._check_method(_GET)
                 describe = metadata.ready if path.what else metadata.model
                 self._authorise(
-                    None, path.model_id, lambda model: self._describe(model, path.version, describe)
+                    None, path.model_id, lambda one: self._describe(one.model, path.version, describe)
                 )
             case _:
                 raise NotFound("There is no such path here.")
@@ -340,17 +358,16 @@ class Exchange:
 
     def _authorise(self, token: str | None, model_id: str, then: Then) -> None:
         plain = token or bearer(self._header(b"authorization"))
-        permitted = None
+        permitted, cost = None, request_cost(len(self._request.body))
         if plain and plain.isascii():
             self._shown = token_sha256(plain), model_id
-            permitted = self._door.access.known(*self._shown)
+            permitted = self._door.access.admitted(*self._shown, cost=cost)
         if permitted is not None:
             self._permitted(permitted, then)
             return
-        told = partial(self._looked_up, then)
-        self._door.access.find(
-            credential_sha256(plain), model_key(model_id), told, caller=self._request.caller
-        )
+        told, caller = partial(self._looked_up, then), self._request.caller
+        sha256 = credential_sha256(plain)
+        self._door.access.find(sha256, model_key(model_id), told, caller=caller, cost=cost)
 
     def _looked_up(self, then: Then, found: Found) -> None:
         self._door.router.turns.take(self._request.caller, partial(self._go_on, then, found))
@@ -367,12 +384,13 @@ class Exchange:
         self._authorised = self._door.clock()
         self._token_id = permitted.token.token_id
         self._request.caller = permitted.model.tenant
-        then(permitted.model)
+        then(permitted)
 
     # What becomes of it.
 
-    def _run(self, model: ModelRecord, asked: Asked, seconds: float, version: str = "") -> None:
-        record = self._chosen(model, version)
+    def _run(self, permitted: Permitted, asked: Asked, seconds: float, version: str = "") -> None:
+        model, self._running = permitted.model, self._door.access.begin(permitted)
+        record = self._chosen(permitted, version)
         left = seconds - (self._authorised - self.started)
         if left <= 0:
             raise too_late()
@@ -382,23 +400,53 @@ class Exchange:
                 model,
                 answering=record,
                 request_id=self.request_id,
-                quarantined=self._door.router.replicas.quarantined(),
+                quarantined=self._quarantined(permitted),
             )
             admitted = replace(admitted, on_trial=OnTrial.of(model.candidate, mirror=other))
         key = UsageKey(record.tenant, self._token_id, record.model_id, record.number)
         self._use = Use(key, self._callers_id, len(self._request.body))
-        self._start(admitted, asked)
+        router = self._door.router
+        if router.closed or router.replicas.is_loaded(record.version_id):
+            self._start(admitted, asked)
+        else:
+            self._version = record.number
+            _refuse_quarantined(record, self._quarantined(permitted))
+            wanted = Wanted(admitted, record, model, asked, pinned=bool(version))
+            self._forwarding = self._door.forwards.start(wanted, self._forwarded)
 
-    def _chosen(self, model: ModelRecord, version: str) -> VersionRecord:
+    def _chosen(self, permitted: Permitted, version: str) -> VersionRecord:
         """The version that the path names, if it is one that answers; else the one whose turn it is."""
+        model, sticky = permitted.model, read_sticky_key(self._header(_STICKY_KEY))
         if version or model.candidate is None:
-            return metadata.named(model, version)
-        return chosen(
-            model,
-            sticky=read_sticky_key(self._header(_STICKY_KEY)),
-            request_id=self.request_id,
-            quarantined=self._door.router.replicas.quarantined(),
-        )
+            record = metadata.named(model, version)
+        else:
+            record = chosen(
+                model,
+                sticky=sticky,
+                request_id=self.request_id,
+                quarantined=self._quarantined(permitted),
+            )
+        _refuse_quarantined(record, permitted.quarantined)
+        return record
+
+    def _quarantined(self, permitted: Permitted) -> frozenset[str]:
+        """By the fleet, and by this host, which finds out first."""
+        return permitted.quarantined | self._door.router.replicas.quarantined()
+
+    def _forwarded(self, outcome: Sent) -> None:
+        """Callers take turns with the answers of other hosts as with those of workers."""
+        self._door.router.turns.take(self._request.caller, partial(self._sent, outcome))
+
+    def _sent(self, outcome: Sent) -> None:
+        self._forwarding = None
+        if isinstance(outcome, Forwarded):
+            self._came_back(outcome)
+        elif self._answered:
+            return
+        elif isinstance(outcome, Wanted):
+            self.begin(partial(self._start, outcome.admitted, outcome.asked))
+        else:
+            self.fail(outcome)
 
     def _start(self, admitted: Admitted, asked: Asked) -> None:
         self.request_id, self.version_id = admitted.request_id, admitted.version_id
@@ -415,27 +463,49 @@ class Exchange:
         if isinstance(result, ModelRocketError):
             self.fail(result)
         elif result.timings.queue + result.timings.load > limits.CHECKED_AGAIN_SECONDS:
-            self._check_again(result)
+            self._if_still_good(partial(self._tell, result))
         else:
             self._tell(result)
 
-    def _check_again(self, result: Answer) -> None:
+    def _came_back(self, came: Forwarded) -> None:
+        if self._answered:
+            self._door.forwards.release(came)
+            return
+        self._came = came
+        took = self._door.clock() - self._authorised
+        pass_on = partial(self._pass_on, came, took)
+        if took > limits.CHECKED_AGAIN_SECONDS:
+            self._if_still_good(pass_on)
+        else:
+            pass_on()
+
+    def _if_still_good(self, tell: Callable[[], None]) -> None:
         """It waited: whether its token is still good. The gateway asks that of what comes with a ticket."""
         shown = self._shown
         if shown is None or self._door.access.known(*shown) is not None:
-            self._tell(result)
+            tell()
             return
         try:
-            checked = partial(self._checked, result)
-            self._door.access.find(*shown, checked, caller=self._request.caller)
+            checked = partial(self._checked, tell)
+            self._door.access.find(*shown, checked, caller=self._request.caller, cost=0)
         except ModelRocketError as error:
             self.fail(error)
 
-    def _checked(self, result: Answer, found: Found) -> None:
+    def _checked(self, tell: Callable[[], None], found: Found) -> None:
         if isinstance(found, Unauthenticated):
             self.fail(found)
         else:
-            self._tell(result)
+            tell()
+
+    def _pass_on(self, came: Forwarded, took: float) -> None:
+        """What another host answered, as it answered it."""
+        reply = came.reply
+        if self._use is not None:
+            key = UsageKey(came.record.tenant, self._token_id, came.record.model_id, came.record.number)
+            self._use = came.used(Use(key, self._use.request_id, self._use.bytes_in))
+        headers = came.headers(self.request_id, auth_seconds=self._auth_seconds() or 0.0, took=took)
+        self._door.note(self, reply.status, came.code, forwarded_to=came.host_id)
+        self._finish(Response(reply.status, reply.body, headers, reply.headers.get("content-type", JSON)))
 
     def _tell(self, result: Answer) -> None:
         if self._use is not None:
@@ -490,6 +560,13 @@ class Exchange:
         """Of the body, and of the call that would come back here: no large body waits to be collected."""
         self._request.body = bytearray()
         self._call = None
+        self._forwarding = None
+        if self._came is not None:
+            self._door.forwards.release(self._came)
+            self._came = None
+        if self._running is not None:
+            self._running.here -= 1
+            self._running = None
         if self._errand is not None:
             self._errand.end()
 
@@ -502,14 +579,14 @@ class Exchange:
 
     def _check_method(self, method: bytes) -> None:
         if self._request.method != method:
-            raise MethodNotAllowed(f"Use {method.decode()}.")
+            raise MethodNotAllowed(f"Unsupported method: {self._request.method.decode()}")
 
     def _header(self, name: bytes) -> str | None:
         value = self._request.headers.get(name)
         return None if value is None else value.decode("latin-1")
 
     def _body(self) -> bytes | bytearray:
-        encoding = self._request.headers.get(b"content-encoding")
+        encoding = self._header(b"content-encoding")
         return self._request.body if encoding is None else decoded(self._request.body, encoding)
 
     def _asked_v2(self) -> Asked:
@@ -519,6 +596,11 @@ class Exchange:
 
     def _auth_seconds(self) -> float | None:
         return self._authorised - self.started if self._authorised else None
+
+
+def _refuse_quarantined(record: VersionRecord, quarantined: frozenset[str]) -> None:
+    if record.version_id in quarantined:
+        raise InvalidModel(QUARANTINED)
 
 
 def _no_payloads_here() -> InvalidRequest:

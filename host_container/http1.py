@@ -10,7 +10,8 @@ from typing import Final
 import httptools
 
 from chalicelib.contract import limits
-from chalicelib.contract.errors import HeadersTooLarge, InvalidRequest, ModelRocketError, PayloadTooLarge
+from chalicelib.contract.encodings import too_large
+from chalicelib.contract.errors import HeadersTooLarge, InvalidRequest, ModelRocketError
 
 JSON: Final = "application/json"
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -123,10 +124,6 @@ class RequestReader:
         self._header_bytes += size
         if self._header_bytes > limits.HEADER_BYTES_MAX:
             raise HeadersTooLarge(f"The headers are larger than {limits.HEADER_BYTES_MAX} bytes.")
-
-
-def too_large() -> PayloadTooLarge:
-    return PayloadTooLarge(f"The body is larger than {limits.BODY_BYTES_MAX} bytes. Send fewer rows at once.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,21 @@
 
 One misbehaviour may be the caller's fault or the machine's, so it costs the version
 the company of its tenant's other models; the second within the window costs it the
-service. What was deleted is gone for good. Bookkeeping only, owned by the event loop.
+service. A host that was killed in the middle of a load blames the version as well, when it is back. What was
+deleted is gone for good. Owned by the event loop.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import Final
 
 from chalicelib.contract import limits
 from chalicelib.contract.errors import InvalidModel, NotFound
 from chalicelib.contract.messages import VersionRecord
+from host_container.marks import Marks
 from host_container.settings import Isolation
 
 _SHARED_KEY: Final = "host"
@@ -24,10 +27,29 @@ _DROPPED_MAX: Final = 65_536
 class Ledger:
     """Remembers crashes for as long as they count."""
 
-    def __init__(self, isolation: Isolation) -> None:
+    def __init__(self, isolation: Isolation, marks: Marks) -> None:
         self._isolation = isolation
+        self._marks = marks
         self._crashes: dict[str, list[float]] = {}
         self._dropped: OrderedDict[str, None] = OrderedDict()
+
+    def recall(self, *, now: float) -> frozenset[str]:
+        """At the start: blame what was being loaded when the process before was killed. What that is."""
+        for version_id, ages in self._marks.left().items():
+            for age in ages:
+                self.blame(version_id, now=now - age)
+        return frozenset(self._crashes)
+
+    def loading(self, version_id: str) -> AbstractContextManager[None]:
+        """It is to blame if this host is killed before the block ends."""
+        return self._marks.loading(version_id)
+
+    def close(self) -> None:
+        """The host ends in order."""
+        self._marks.clear()
+
+    def suspected(self, version_id: str) -> bool:
+        return version_id in self._crashes
 
     def blame(self, version_id: str, *, now: float) -> None:
         """It was running when its worker ended."""
@@ -66,7 +88,7 @@ class Ledger:
 
     def worker_key(self, record: VersionRecord) -> str:
         """Whose worker it is loaded into."""
-        if record.version_id in self._crashes:
+        if self.suspected(record.version_id):
             return f"version {record.version_id}"
         if self._isolation is Isolation.MODEL:
             return f"model {record.model_id}"

@@ -29,9 +29,21 @@ class Presence:
     def __init__(self, address: Address, *, new_id: Callable[[], str], now: float) -> None:
         self.address = address
         self.state = HostState.LAUNCHING
+        self.lagging = False
+        """The event loop does not come round in time, as `watchdog` sees it."""
         self._new_id = new_id
         self._alive_at = now
         self.boot_id = new_id()
+
+    @property
+    def ready(self) -> bool:
+        """Whether to be sent work."""
+        return self.state is HostState.READY and not self.lagging
+
+    @property
+    def status(self) -> str:
+        """Why it is not ready, or that it is."""
+        return "lagging" if self.lagging and self.state is HostState.READY else str(self.state)
 
     def alive(self, now: float) -> str:
         """The boot id that is good at this moment of the monotonic clock."""

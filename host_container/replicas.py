@@ -141,6 +141,12 @@ class Replicas:
             self._cache.pin(version_id, now=self._clock())
         return loaded
 
+    def is_loaded(self, version_id: str) -> bool:
+        return version_id in self._loaded
+
+    def is_loading(self, version_id: str) -> bool:
+        return version_id in self._loading
+
     async def hold(self, record: VersionRecord, *, wait_seconds: float) -> Loaded:
         """The model, kept in memory until released. Loads it, evicting others where it must.
 
@@ -166,6 +172,10 @@ class Replicas:
         elif self._retiring.get(version_id) is loaded:
             self._cache.unpin(version_id)
             self._retire(version_id)
+
+    def close(self) -> None:
+        """The host ends in order, whatever it is loading."""
+        self._ledger.close()
 
     def quarantined(self) -> frozenset[str]:
         """Ids of versions that this host does not run now."""
@@ -254,10 +264,18 @@ class Replicas:
         await self._notices.tell()
 
     async def prefetch(self) -> None:
-        """Load what is assigned, one after the other, as far as it fits in beside each other."""
-        for version_id in sorted(self._assignments.wanted):
+        """Load what is assigned, one after the other, as far as it fits in beside each other.
+
+        What may have ended a process comes last, and not at all while it is in quarantine.
+        """
+        for version_id in sorted(self._assignments.wanted, key=self._turn):
+            if self._ledger.quarantined(version_id, now=self._clock()):
+                continue
             with contextlib.suppress(NotFound):  # deleted meanwhile
                 await self._prefetch(version_id)
+
+    def _turn(self, version_id: str) -> tuple[bool, str]:
+        return self._ledger.suspected(version_id), version_id
 
     async def _prefetch(self, version_id: str) -> None:
         if version_id in self._loaded or version_id in self._loading:
@@ -300,7 +318,8 @@ class Replicas:
         try:
             for one in evicted:
                 self._workers.unload(one)
-            loaded, built = await self._load_from_disk(record)
+            with self._ledger.loading(version_id):
+                loaded, built = await self._load_from_disk(record)
             self._refuse_dropped(loaded)
         except BaseException:
             self._cache.forget(version_id)

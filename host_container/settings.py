@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
+from chalicelib.contract import limits
+from chalicelib.contract.limiting import AccountLimits
 from host_container.providers import Provider
 
 PREFIX: Final = "MODELROCKET_"
@@ -24,6 +27,9 @@ _KEY_HEX: Final = re.compile(r"[0-9A-Fa-f]{64}")
 _BEST: Final = "auto"
 
 Value = TypeVar("Value")
+Network = IPv4Network | IPv6Network
+_ACCOUNT: Final = AccountLimits.of(limits.ACCOUNT_REQUESTS_PER_SECOND, limits.ACCOUNT_CONCURRENCY_MAX)
+_NEAR: Final = {4: 16, 6: 48}
 
 
 class Isolation(StrEnum):
@@ -49,7 +55,8 @@ class Settings:
     """One host's. Credentials for S3 are boto3's own affair (AWS_* variables, roles).
 
     `provider` is what is to run models, None for the best that is there. `gpu_memory_bytes_max` is what
-    each worker may take on the GPU, None for no limit.
+    each worker may take on the GPU, None for no limit. `network` is where other hosts may be, by default
+    what is as near as a private network gets: the same /16, or /48 of IPv6. `account`: the gateways' own.
     """
 
     host_id: str
@@ -67,6 +74,14 @@ class Settings:
     sandbox_required: bool
     provider: Provider | None = None
     gpu_memory_bytes_max: int | None = None
+    network: Network | None = None
+    account: AccountLimits = _ACCOUNT
+
+    @property
+    def neighbours(self) -> Network:
+        """Where other hosts may be."""
+        own = ip_address(self.address)
+        return self.network or ip_network(f"{own}/{_NEAR[own.version]}", strict=False)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -95,6 +110,13 @@ class Settings:
             sandbox_required=read.value("SANDBOX", _sandbox_required, default=True),
             provider=read.value("PROVIDER", _provider, default=None),
             gpu_memory_bytes_max=read.value("GPU_MEMORY_BYTES_MAX", _positive, default=None),
+            network=read.value("HOST_NETWORK", _network, default=None),
+            account=AccountLimits.of(
+                read.value("ACCOUNT_REQUESTS_PER_SECOND", _rate, default=limits.ACCOUNT_REQUESTS_PER_SECOND)
+                or limits.ACCOUNT_REQUESTS_PER_SECOND,
+                read.value("ACCOUNT_CONCURRENCY", _positive, default=limits.ACCOUNT_CONCURRENCY_MAX)
+                or limits.ACCOUNT_CONCURRENCY_MAX,
+            ),
         )
         if read.problems:
             raise InvalidSettings(tuple(read.problems))
@@ -142,6 +164,13 @@ def _address(raw: str) -> str:
         raise ValueError("must be an IP address, not a name") from None
 
 
+def _network(raw: str) -> Network:
+    try:
+        return ip_network(raw)
+    except ValueError:
+        raise ValueError("must be a network, such as 10.0.0.0/16") from None
+
+
 def _port(raw: str) -> int:
     if not raw.isdecimal() or not 0 < int(raw) <= _PORT_MAX:
         raise ValueError(f"must be a port from 1 to {_PORT_MAX}")
@@ -152,6 +181,13 @@ def _positive(raw: str) -> int:
     if not raw.isdecimal() or int(raw) == 0:
         raise ValueError("must be a number of bytes above 0")
     return int(raw)
+
+
+def _rate(raw: str) -> float:
+    rate = float(raw)
+    if not 0 < rate < math.inf:
+        raise ValueError("must be a number above 0")
+    return rate
 
 
 def _isolation(raw: str) -> Isolation:

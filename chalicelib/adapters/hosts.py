@@ -28,6 +28,7 @@ _IDLE_SECONDS_MAX: Final = limits.IDLE_SECONDS_MAX - 10
 _READ_BYTES: Final = 65_536
 _STEP_SECONDS: Final = 0.05
 """By so much an answer may be late."""
+_LENGTH_DIGITS_MAX: Final = 20
 _HEAD_END: Final = b"\r\n\r\n"
 _STATUS: Final = b"HTTP/1.1 "
 _STATUS_END: Final = len(_STATUS) + 3
@@ -129,7 +130,7 @@ class _Line:
         status, headers = _read_head(received[:head_end])
         start = head_end + len(_HEAD_END)
         body = self._body(received, start, _length(headers), until, clock)
-        return HostReply(status, body, headers), headers.get("connection") != "close"
+        return HostReply(status, body, headers), headers.get("connection", "").lower() != "close"
 
     def _body(
         self, received: bytes, start: int, length: int, until: float, clock: Callable[[], float]
@@ -196,6 +197,6 @@ def _read_head(head: bytes) -> tuple[int, dict[str, str]]:
 def _length(headers: dict[str, str]) -> int:
     """Hosts always say how long an answer is. One that is too long is not read."""
     length = headers.get("content-length", "")
-    if not length.isdecimal() or int(length) > limits.RESPONSE_BYTES_MAX:
+    if not length.isdecimal() or len(length) > _LENGTH_DIGITS_MAX or int(length) > limits.RESPONSE_BYTES_MAX:
         raise _NotHttp
     return int(length)

@@ -23,7 +23,10 @@ _NOT_JOINED: Final = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSma
 
 
 class S3Objects:
-    """Implements `ports.ObjectStore` and `ports.PayloadStore`. Credentials and region come from boto3's own chain."""
+    """Implements `ports.ObjectStore` and `ports.PayloadStore`.
+
+    Credentials and region come from boto3's own chain.
+    """
 
     def __init__(self, bucket: str, *, endpoint_url: str | None) -> None:
         config = Config(

@@ -80,8 +80,10 @@ def destinations(
 
     Ready replicas come first: the better of two drawn at random (Mitzenmacher, 2001), by requests in
     flight and measured latency; then the others by the same score. Then one that is loading. Then
-    those where the version is cold, see `_coldest_last`.
+    those where the version is cold, see `_coldest_last`. Hosts whose event loop is stuck are only asked
+    where there are no others.
     """
+    hosts = [host for host in hosts if host.loop_lag_seconds <= limits.LOOP_LAG_SECONDS_MAX] or hosts
     states = {
         replica.host_id: (replica.state, replica.boot_id)
         for replica_version, replica in view.replicas
@@ -110,14 +112,14 @@ def destinations(
 def expected_seconds(view: RouteView, version: VersionRecord, host_id: str) -> float:
     """How long a ready replica takes for one request: as measured lately, else as its passport says.
 
-    What was measured long ago fades back into the passport: a replica that was slow once, and gets no
-    requests for it, is tried again.
+    What was measured long ago, or before the clock was set back, fades back into the passport: a replica
+    that was slow once, and gets no requests for it, is tried again.
     """
     told = max(_SECONDS_MIN, version.passport.run_ms / 1000)
     measured = view.latency.get((version.version_id, host_id))
     if measured is None:
         return told
-    kept = math.exp(-max(0.0, view.now - measured.at) / _FADE_SECONDS)
+    kept = math.exp(-abs(view.now - measured.at) / _FADE_SECONDS)
     return measured.seconds * kept + told * (1 - kept)
 
 
@@ -145,7 +147,7 @@ class Weigh:
 def _best_of_two_first(
     ready: list[Heartbeat], view: RouteView, version: VersionRecord, weigh: Weigh
 ) -> list[Heartbeat]:
-    pair = weigh.generator.sample(ready, 2)
+    pair = _two_of(ready, weigh.generator)
     scores = [weigh.score(view, version, host.host_id) for host in pair]
     if scores[1] < scores[0]:
         pair.reverse()
@@ -153,6 +155,12 @@ def _best_of_two_first(
         return pair
     others = [host for host in ready if host is not pair[0]]
     return [pair[0], *sorted(others, key=lambda host: weigh.score(view, version, host.host_id))]
+
+
+def _two_of(hosts: Sequence[Heartbeat], generator: random.Random) -> list[Heartbeat]:
+    """Different ones, each pair as likely as any other."""
+    first, second = int(generator.random() * len(hosts)), int(generator.random() * (len(hosts) - 1))
+    return [hosts[first], hosts[second + (second >= first)]]
 
 
 def _coldest_last(

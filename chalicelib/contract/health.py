@@ -7,6 +7,7 @@ many threads.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -19,6 +20,10 @@ from chalicelib.contract import limits
 _JITTER: Final = 0.2
 _SHARE_MIN: Final = 0.1
 """Of its share, what a host gets the moment it comes back."""
+_DOUBLINGS_MAX: Final = 10
+_HURRY_SECONDS: Final = 0.5
+"""That a host has not answered in less says nothing about it."""
+_ANSWERED_MAX: Final = 4_096
 
 
 @dataclass(slots=True)
@@ -40,10 +45,20 @@ class Ejections:
     def __init__(self, generator: Random) -> None:
         self._random = generator
         self._records: dict[str, _Record] = {}
+        self._answered_at: dict[str, float] = {}
         self._lock = threading.Lock()
 
+    def late(self, host_id: str, *, since: float, now: float) -> None:
+        """It did not answer a request that it was sent at `since`.
+
+        Where it answered others meanwhile it is not the host that is slow, but a model; and who gave it no
+        time has learnt nothing: no account can have a host ejected for the others.
+        """
+        if now - since >= _HURRY_SECONDS and self._answered_at.get(host_id, -math.inf) < since:
+            self.silent(host_id, now=now)
+
     def silent(self, host_id: str, *, now: float) -> None:
-        """It could not be reached, broke off, or did not answer in time."""
+        """It could not be reached, or broke off."""
         with self._lock:
             record = self._records.setdefault(host_id, _Record())
             record.silences += 1
@@ -52,6 +67,7 @@ class Ejections:
 
     def failed(self, host_id: str, *, now: float) -> None:
         """It answered 500 or above by its own fault."""
+        self._heard(host_id, now)
         with self._lock:
             record = self._records.setdefault(host_id, _Record())
             record.silences, record.errors = 0, record.errors + 1
@@ -60,6 +76,7 @@ class Ejections:
 
     def answered(self, host_id: str, *, now: float) -> None:
         """It did what it should. What it did before is forgotten when it has been good for a minute."""
+        self._heard(host_id, now)
         if not self._records:
             return
         with self._lock:
@@ -87,18 +104,23 @@ class Ejections:
         back = (now - record.until) / limits.SLOW_START_SECONDS
         return min(1.0, max(_SHARE_MIN, back))
 
+    def _heard(self, host_id: str, now: float) -> None:
+        if len(self._answered_at) >= _ANSWERED_MAX:
+            self._answered_at = {}  # hosts come and go
+        self._answered_at[host_id] = now
+
     def _out(self, host_id: str, now: float) -> bool:
         record = self._records.get(host_id)
         return record is not None and now < record.until
 
     def _eject(self, record: _Record, now: float) -> None:
-        """5 s, then twice as long every time. Failures of requests that were under way when it began do not count again."""
+        """5 s, then twice as long every time. What was under way when it began does not count again."""
         if now >= record.until:
             seconds = (
                 limits.EJECTION_SECONDS * 2.0**record.times * self._random.uniform(1 - _JITTER, 1 + _JITTER)
             )
             record.until = now + min(seconds, limits.EJECTION_SECONDS_MAX)
-            record.times += 1
+            record.times = min(record.times + 1, _DOUBLINGS_MAX)
         record.silences = record.errors = 0
 
 
@@ -124,16 +146,25 @@ class RetryBudget:
         with self._lock:
             self._second(now).requests += 1
 
+    def allows(self, *, now: float) -> bool:
+        """Whether one more may be tried again."""
+        with self._lock:
+            self._second(now)
+            return self._left()
+
     def take(self, *, now: float) -> bool:
         """Whether one more may be tried again; then it counts as tried."""
         with self._lock:
             second = self._second(now)
-            requests = sum(one.requests for one in self._seconds)
-            retries = sum(one.retries for one in self._seconds)
-            floor = limits.RETRIES_PER_SECOND_MIN * limits.RETRY_WINDOW_SECONDS
-            allowed = retries < max(floor, limits.RETRY_SHARE_MAX * requests)
+            allowed = self._left()
             second.retries += allowed
             return allowed
+
+    def _left(self) -> bool:
+        requests = sum(one.requests for one in self._seconds)
+        retries = sum(one.retries for one in self._seconds)
+        floor = limits.RETRIES_PER_SECOND_MIN * limits.RETRY_WINDOW_SECONDS
+        return retries < max(floor, limits.RETRY_SHARE_MAX * requests)
 
     def _second(self, now: float) -> _Second:
         seconds, at = self._seconds, int(now)
@@ -145,16 +176,21 @@ class RetryBudget:
 
 
 class Breaker:
-    """A circuit breaker: after some misses in a row it lets one call through every second till one succeeds."""
+    """A circuit breaker: after some misses in a row one call a second goes through, till one succeeds."""
 
     def __init__(self) -> None:
         self._misses = 0
         self._probe_at = 0.0
         self._lock = threading.Lock()
 
+    @property
+    def closed(self) -> bool:
+        """Calls go through."""
+        return self._misses < limits.HOT_MISSES_MAX
+
     def allows(self, *, now: float) -> bool:
         """Whether to make the call; whoever is let through says how it went."""
-        if self._misses < limits.HOT_MISSES_MAX:
+        if self.closed:
             return True
         with self._lock:
             if now < self._probe_at:

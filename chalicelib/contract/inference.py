@@ -16,6 +16,10 @@ from chalicelib.contract.messages import ModelRecord, Scope, TokenRecord
 from chalicelib.contract.tokens import is_well_formed, token_sha256
 
 NO_MODEL: Final = "-"
+QUARANTINED: Final = (
+    "The active version of this model is quarantined for some minutes: it ended its process twice. "
+    "Upload a version that does not."
+)
 _NOT_VALID: Final = "This token is not valid."
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _STICKY_KEY: Final = re.compile(rf"[\x20-\x7e]{{1,{limits.STICKY_KEY_LENGTH_MAX}}}")

@@ -186,6 +186,8 @@ TENANT_ANSWERS_MAX: Final = 16
 HEARTBEAT_SECONDS: Final = 2.0
 HOST_SUSPECT_SECONDS: Final = 5.0
 HOST_DEAD_SECONDS: Final = 15.0
+LOOP_LAG_SECONDS_MAX: Final = 1.0
+"""A host whose event loop takes longer than this to come round says that it is not ready."""
 LOAD_SECONDS_MAX: Final = 30.0
 LOAD_BYTES_PER_SECOND_MIN: Final = 200e6
 """Weights beside a graph have so much more time to load."""
@@ -268,6 +270,8 @@ IDEMPOTENCY_RUNNING_SECONDS: Final = 30.0
 """A request under one that has not ended after this long has died."""
 TOKEN_CACHE_SECONDS: Final = 5.0
 """How long a decision about a token may be reused: the promise on revocation."""
+FORWARDS_MAX: Final = 512
+"""Requests at a host's own door that are under way at other hosts."""
 CHECKED_AGAIN_SECONDS: Final = 1.0
 """A request that waited for longer than this is answered if its token is still good then."""
 OUTAGE_CACHE_SECONDS: Final = 60.0
@@ -277,6 +281,8 @@ LOOKUPS_MAX: Final = 256
 """Pairs of token and model that a host asks the hot state about at once."""
 CALLER_LOOKUPS_MAX: Final = LOOKUPS_MAX // 4
 TOKEN_READ_THROUGH_PER_SECOND: Final = 50
+TRUTH_SECONDS_MAX: Final = 1.0
+"""A request that has waited so long for the truth in all asks it nothing more."""
 OUTAGE_VIEWS_MAX: Final = 4096
 """Pairs of token and model that a gateway remembers for when the hot state is away."""
 HOT_COMMAND_SECONDS_MAX: Final = 0.1
@@ -287,7 +293,7 @@ HOT_PROBE_SECONDS: Final = 1.0
 HOT_CONNECTIONS_MAX: Final = 128
 PROJECTION_PAGE: Final = 500
 PROJECTION_OVERLAP_SECONDS: Final = 60.0
-"""What changed so long before the latest projection is projected again: clocks differ, and writes take time."""
+"""What changed so long before the latest projection is projected again: writes take time."""
 REPLICAS_PER_MODEL: Final = 2
 
 # Accounts and log-ins.

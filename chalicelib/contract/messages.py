@@ -281,6 +281,7 @@ class Heartbeat(msgspec.Struct, frozen=True):
     Attributes:
         boot_id: new at every start of the process.
         at: Redis server time in seconds when it was written (filled in by the script).
+        loop_lag_seconds: how long its event loop takes to come round, or has taken without having done so.
     """
 
     host_id: str
@@ -293,6 +294,7 @@ class Heartbeat(msgspec.Struct, frozen=True):
     in_flight: int
     versions_ready: int
     at: float = 0.0
+    loop_lag_seconds: float = 0.0
 
 
 class ReplicaState(StrEnum):

@@ -31,6 +31,7 @@ from chalicelib.contract import limits
 _OK_STATUS_MAX: Final = 399
 _MODEL_FAILED: Final = 500
 _MICRO: Final = 1_000_000
+_DIGITS_MAX: Final = 18
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -183,16 +184,23 @@ def read_counters(pairs: Iterable[tuple[bytes, bytes]]) -> dict[UsageKey, Usage]
     for field, value in pairs:
         *named, counter = field.decode(errors="replace").split("/")
         key = _read_key(named)
-        if key is not None and counter in Usage.__struct_fields__ and value.isdigit():
-            found.setdefault(key, {})[counter] = int(value)
+        amount = _read_number(value)
+        if key is not None and counter in Usage.__struct_fields__ and amount is not None:
+            found.setdefault(key, {})[counter] = amount
     return {key: Usage(**counters) for key, counters in found.items()}
 
 
 def _read_key(named: list[str]) -> UsageKey | None:
     match named:
-        case [tenant, token_id, model_id, version] if version.isascii() and version.isdigit():
-            return UsageKey(tenant, token_id, model_id, int(version))
+        case [tenant, token_id, model_id, version]:
+            number = _read_number(version.encode())
+            return None if number is None else UsageKey(tenant, token_id, model_id, number)
     return None
+
+
+def _read_number(text: bytes) -> int | None:
+    """None for what was not counted: a store could not keep it."""
+    return int(text) if text.isdigit() and len(text) <= _DIGITS_MAX else None
 
 
 def _numbers(usage: Usage) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ _RANDOM_LENGTH: Final = 30
 _ENTROPY_BYTES: Final = 32
 _CHECKSUM_LENGTH: Final = 6
 _SHAPE: Final = re.compile(r"mr_[0-9A-Za-z]{36}")
+_MOST_OF_ONE: Final = re.compile(r"mr_[0-9A-Za-z]{16,}")
 HINT_LENGTH: Final = 8
 
 
@@ -54,6 +55,11 @@ def token_sha256(token: str) -> str:
 def token_hint(token: str) -> str:
     """Enough of a token for its owner to recognise it in a list."""
     return token[:HINT_LENGTH] + "…"
+
+
+def without_tokens(text: str) -> str:
+    """For what is kept of what callers say: no token, nor most of one."""
+    return _MOST_OF_ONE.sub("mr_…", text)
 
 
 def _checksum(head: str) -> str:

@@ -10,6 +10,7 @@ from chalicelib import views
 from chalicelib.answers import Accepted, prefers_later
 from chalicelib.api import Asked, Routes
 from chalicelib.contract import metadata
+from chalicelib.contract.encodings import decoded
 from chalicelib.contract.inference import bearer, read_deadline, read_sticky_key
 from chalicelib.contract.metadata import ModelPath
 from chalicelib.contract.transfers import INPUTS_FROM
@@ -82,7 +83,7 @@ def get_answer(asked: Asked, answer_id: str) -> Response:
 
 def _call(asked: Asked, spoken: OpenInference | None = None) -> InferenceCall:
     return InferenceCall(
-        body=asked.raw,
+        body=decoded(asked.raw, asked.headers.get("content-encoding", "")),
         authorization=_authorization(asked),
         request_id=asked.request_id,
         deadline_seconds=read_deadline(asked.headers.get("x-deadline-ms")),

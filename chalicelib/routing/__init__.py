@@ -1,7 +1,7 @@
 """The inference gateway: token → model → version → the best replica → its answer.
 
 calls      what a request says
-lookups    who asks and for what: one round trip to the hot state, the truth for its gaps, memory while it is away
+    lookups    who asks and for what: one round trip to the hot state; truth and memory for its gaps
 dispatch   which host, how long to wait for it, and whether to ask another
 transfers  what goes by way of the store
 router     the use case, and the one place where it is known how a request ended

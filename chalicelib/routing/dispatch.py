@@ -45,6 +45,7 @@ _COLD_SECONDS: Final = 5.0
 _LOADS: Final = 3.0
 """A cold version is given so many times its measured load."""
 _FETCH_BYTES_PER_SECOND: Final = 50e6
+_ADDRESSES_MAX: Final = 4_096
 _BYTES_PER_NUMBER_MIN: Final = 2
 """In JSON, with what parts it from the next; nothing is shorter in binary but a byte."""
 
@@ -111,6 +112,7 @@ class Dispatcher:
         self._ejections = Ejections(generator)
         self._budget = RetryBudget()
         self._in_flight = _InFlight()
+        self._inside = lru_cache(maxsize=_ADDRESSES_MAX)(partial(_inside, dispatching.network))
 
     def send(self, dispatch: Dispatch) -> HostReply:
         """Raises NoCapacity, DeadlineExceeded, DependencyFailed."""
@@ -145,6 +147,9 @@ class Dispatcher:
         assert dispatch.version is not None
         view = dispatch.seen.view
         ordered = self._ordered(dispatch, dispatch.version, alive(view.hosts, now=view.now))
+        if not ordered and dispatch.seen.hosts_registered > len(view.hosts):
+            view, all_hosts = self._looked_again(view)
+            ordered = self._ordered(dispatch, dispatch.version, alive(all_hosts, now=view.now))
         if not ordered:
             raise NoCapacity(
                 "No host is ready to run models right now. Try again shortly.", retry_after=_NO_HOST_SECONDS
@@ -156,7 +161,7 @@ class Dispatcher:
     ) -> _Target | None:
         """Another host, or for a candidate the active version, or the same host where only the line broke."""
         now = self._clocks.monotonic()
-        if dispatch.ends - now <= 0 or not self._budget.take(now=now):
+        if dispatch.ends - now <= 0 or not self._budget.allows(now=now):
             return None
         version = _instead(dispatch, first.version)
         view, all_hosts = dispatch.seen.view, dispatch.seen.view.hosts
@@ -168,7 +173,7 @@ class Dispatcher:
         if not ordered and _same_again(first, version, failed):
             same = [host for host in reachable if host.host_id == first.host.host_id]
             ordered = self._ordered(dispatch, version, same)
-        return _Target(ordered[0], version) if ordered else None
+        return _Target(ordered[0], version) if ordered and self._budget.take(now=now) else None
 
     def _looked_again(self, view: RouteView) -> tuple[RouteView, tuple[Heartbeat, ...]]:
         """At the whole fleet: the first look showed only who has the model."""
@@ -183,17 +188,16 @@ class Dispatcher:
     ) -> Sequence[Heartbeat]:
         """Whom to ask, the best first. Only inside the configured network, whatever a heartbeat claims."""
         now = self._clocks.monotonic()
-        reachable = [host for host in hosts if _inside(host.address, self._dispatching.network)]
+        reachable = [host for host in hosts if self._inside(host.address)]
         kept = self._ejections.kept([host.host_id for host in reachable], now=now)
         weigh = Weigh(
             generator=self._random,
             share=partial(self._ejections.share, now=now),
             in_flight=self._in_flight.counts if dispatch.seen.remembered else None,
         )
-        ordered = destinations(dispatch.seen.view, version, hosts=reachable, weigh=weigh)
-        if len(kept) == len(reachable):
-            return ordered
-        return [host for host in ordered if host.host_id in kept]
+        if len(kept) < len(reachable):
+            reachable = [host for host in reachable if host.host_id in kept]
+        return destinations(dispatch.seen.view, version, hosts=reachable, weigh=weigh)
 
     def _try(self, dispatch: Dispatch, target: _Target) -> HostReply | HostUnreachable | None:
         """None where it answered for good; else why another may do better. Raises DeadlineExceeded."""
@@ -201,14 +205,14 @@ class Dispatcher:
         remaining = dispatch.ends - began
         if remaining <= 0:
             raise DeadlineExceeded("The model did not answer in time.")
-        self._begin(dispatch, target)
+        self._begin(dispatch, target, now=began)
         timeout = remaining if dispatch.tries == limits.TRIES_MAX else _patience(dispatch, remaining)
         ticket = self._ticket(dispatch, target, remaining)
         headers = {**dispatch.asked.headers, "X-Rocket-Ticket": ticket}
         try:
             reply = self._hosts.infer(target.host, dispatch.asked.inputs, headers=headers, timeout=timeout)
         except HostUnreachable as error:
-            self._ejections.silent(target.host.host_id, now=self._clocks.monotonic())
+            self._unreachable(target.host, error, since=began)
             return error
         finally:
             self._in_flight.end(target.host.host_id)
@@ -219,15 +223,25 @@ class Dispatcher:
         self._judge(target.host, reply.status, code, now=ended)
         return reply if _elsewhere(reply.status, code) else None
 
-    def _begin(self, dispatch: Dispatch, target: _Target) -> None:
+    def _begin(self, dispatch: Dispatch, target: _Target, *, now: float) -> None:
         """The host has one more in flight, and the one before it one less."""
         seen = dispatch.seen
         if not seen.remembered:
             before = dispatch.host.host_id if dispatch.host is not None else ""
-            self._admissions.lease(target.host.host_id, seen.lease, now=seen.view.now, instead_of=before)
+            came = dispatch.ends - dispatch.call.deadline_seconds
+            self._admissions.lease(
+                target.host.host_id, seen.lease, now=seen.view.now + now - came, instead_of=before
+            )
         self._in_flight.begin(target.host.host_id)
         dispatch.host, dispatch.version, dispatch.reply = target.host, target.version, None
         dispatch.tries += 1
+
+    def _unreachable(self, host: Heartbeat, error: HostUnreachable, *, since: float) -> None:
+        now = self._clocks.monotonic()
+        if error.timed_out:
+            self._ejections.late(host.host_id, since=since, now=now)
+        else:
+            self._ejections.silent(host.host_id, now=now)
 
     def _judge(self, host: Heartbeat, status: int, code: str, *, now: float) -> None:
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR and code in _OWN_FAULTS:
@@ -384,8 +398,7 @@ def _numbers_in_a_row(inputs: Sequence[TensorSignature]) -> int:
     return max(1, sum(prod(size or 1 for size in one.shape[1:]) for one in inputs))
 
 
-@lru_cache(maxsize=4096)
-def _inside(address: str, network: Network) -> bool:
+def _inside(network: Network, address: str) -> bool:
     try:
         return ip_address(address) in network
     except ValueError:

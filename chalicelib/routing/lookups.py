@@ -113,9 +113,15 @@ class Lookups:
         While the hot state is away, and where it has forgotten the token, what was seen holds.
         """
         with suppress(DependencyFailed):
-            token = self._hot.token(credential_sha256(plain))
-            if token is not None:
+            sha256 = credential_sha256(plain)
+            token = self._hot.token(sha256)
+            if token is None:
+                return
+            try:
                 valid(token, now=seen.view.now + waited)
+            except ModelRocketError:
+                self._memory.forget((sha256, seen.model.model_id))
+                raise
 
     def _seen(self, admission: Admission, lease_id: str, *, now: float, remembered: bool = False) -> Seen:
         """What is not allowed does not go on running."""

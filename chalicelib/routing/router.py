@@ -26,7 +26,8 @@ from chalicelib.routing.lookups import Lookups
 from chalicelib.routing.transfers import Transfers
 
 _OK: Final = 200
-_TIMINGS: Final = re.compile(r"\b(load|run);dur=([\d.]+)")
+_TIMINGS: Final = re.compile(r"\b(load|run);dur=([\d.]{1,16})\b")
+_DIGITS_MAX: Final = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,10 @@ class Router:
         """`infer` for what has been read."""
         started = self._monotonic()
         plain = asked.token or bearer(call.authorization)
-        seen = self._lookups.admit(plain, asked.model_id, cost=request_cost(len(call.body)))
+        cost = (
+            0 if asked.answer_id else request_cost(len(call.body))
+        )  # whose answer is fetched later has paid
+        seen = self._lookups.admit(plain, asked.model_id, cost=cost)
         dispatch = Dispatch(call, asked, seen, ends=started + call.deadline_seconds)
         status = 0
         try:
@@ -169,10 +173,11 @@ def _outcome(
         rows=rows,
         compute_us=compute_us(run_seconds=run_seconds, rows=rows, run_rows=run_rows),
         bytes_in=len(call.body),
-        bytes_out=int(headers.get(HELD.lower(), len(reply.body))) if reply is not None else 0,
+        bytes_out=_number(headers.get(HELD.lower())) or (len(reply.body) if reply is not None else 0),
         cold=cold,
     )
 
 
 def _number(text: str | None) -> int:
-    return int(text) if text is not None and text.isdecimal() else 0
+    """What a host says; 0 for what is no number of anything."""
+    return int(text) if text is not None and text.isdecimal() and len(text) <= _DIGITS_MAX else 0

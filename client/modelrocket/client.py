@@ -300,8 +300,8 @@ class Client:
         these by name, or a table with a column for each. Numbers are cast to what the model takes, float64 to
         float32 for example; what would not fit is refused before anything is sent.
         `token`: the model's token; by default the API key asks. `timeout_seconds` bounds all of it: tries,
-        pauses, and several requests where the rows are too many for one and the model's certificate says
-        that each is answered by itself.
+        pauses, waiting for a model to be loaded, and several requests where the rows are too many for one and
+        the model's certificate says that each is answered by itself; else they go by way of the store.
 
         Gives the only output as a numpy array of the model's own dtype, several as a dict of arrays by name;
         strings are Python objects.

@@ -55,7 +55,8 @@ class AuditEntry:
     """Who did what, when, from where, and how it ended.
 
     actor: the first characters of an API key, an e-mail address, operator (of the deployment), or platform.
-    outcome: ok, or refused with the error's `code`. hash: over this entry and the one before.
+    outcome: ok; refused, or failed (halfway, on the platform's side), with the error's `code`.
+    hash: over this entry and the one before.
     """
 
     number: int

@@ -35,6 +35,7 @@ from chalicelib.contract.errors import (
     Unauthenticated,
 )
 from chalicelib.contract.limits import BODY_BYTES_MAX, MIB, REQUEST_ID_LENGTH_MAX
+from chalicelib.contract.tokens import without_tokens
 from infra.local.jsonlog import JsonFormatter, logging_config, write_event
 from infra.local.leash import die_with_parent
 from infra.local.ports import LOOPBACK
@@ -123,9 +124,9 @@ class WsgiGateway:
         self.log(
             {
                 "event": "request",
-                "request_id": _header(answer, "x-request-id"),
+                "request_id": without_tokens(_header(answer, "x-request-id")),
                 "method": method,
-                "path": environ["PATH_INFO"],
+                "path": without_tokens(environ["PATH_INFO"]),
                 "status": answer.status,
                 "ms": round((time.perf_counter() - started) * 1000, 2),
                 "bytes_out": len(answer.body),

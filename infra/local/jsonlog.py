@@ -7,11 +7,14 @@ import logging
 import os
 import sys
 import time
-from typing import Any
+from typing import Any, Final
+
+_OF_EVERY_RECORD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
 class JsonFormatter(logging.Formatter):
-    """Level, logger and message; the traceback as one field; never the arguments by themselves."""
+    """Level, logger, message and what was given as `extra`; the traceback as one field; never the arguments
+    by themselves."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -21,9 +24,10 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        line |= {name: value for name, value in vars(record).items() if name not in _OF_EVERY_RECORD}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, separators=(",", ":"))
+        return json.dumps(line, separators=(",", ":"), default=str)
 
 
 def write_event(event: dict[str, Any]) -> None:

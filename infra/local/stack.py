@@ -23,6 +23,11 @@ from infra.local.supervisor import Action, Command, Stage, Step
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 _TICK: Final = {"MODELROCKET_TICK_SECONDS": "2", "MODELROCKET_LOOP_SECONDS": "20"}
+_LIMITS: Final = {
+    "MODELROCKET_ACCOUNT_REQUESTS_PER_SECOND": "20000",
+    "MODELROCKET_ACCOUNT_CONCURRENCY": "4096",
+}
+"""One person's machine: more than it can do. Whoever sets them otherwise is heard."""
 _OURS: Final = ("AWS_", "MODELROCKET_MONGO_", "MODELROCKET_REDIS_", "MODELROCKET_S3_")
 _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _PROBE_SECONDS: Final = 2.0
@@ -67,6 +72,7 @@ class Stack:
         """The whole environment of the gateway or the coordinator."""
         return (
             _TICK
+            | _LIMITS
             | self._base()
             | self._connections.control_plane(role)
             | {
@@ -107,7 +113,8 @@ class Stack:
         return self._program(
             name,
             "host_container",
-            environment=self._base()
+            environment=_LIMITS
+            | self._base()
             | self._connections.host()
             | {
                 "MODELROCKET_HOST_ID": name,

@@ -8,6 +8,7 @@ is logged, and the next one comes after a pause.
 from __future__ import annotations
 
 import importlib
+import logging.config
 import os
 import signal
 import sys
@@ -19,7 +20,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from infra.local.jsonlog import write_event
+from infra.local.jsonlog import logging_config, write_event
 
 STARTED: Final = "ticker_started"
 """The event that says that the function was found and is being invoked."""
@@ -61,6 +62,7 @@ def scheduled_event(now: datetime) -> dict[str, Any]:
 
 
 def main(arguments: list[str], environ: Mapping[str, str]) -> None:
+    logging.config.dictConfig(logging_config())
     module_name, _, name = (arguments[0] if arguments else "app:coordinate").partition(":")
     function: Function = getattr(importlib.import_module(module_name), name)
     stopping = threading.Event()

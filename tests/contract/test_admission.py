@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -244,8 +245,8 @@ def test_f74_what_is_refused_consumes_nothing(hot: HotState, connect: Connect, r
     known(hot, requests_per_second=0.01)
     assert admit(admissions).limited is None
     before = [raw_redis.get(f"mr:rate:{what}") for what in ("account:alice", "key:t1")]
-    for _ in range(20):
-        limited = admit(admissions).limited
+    for number in range(20):
+        limited = admit(admissions, str(number)).limited
         assert limited and limited.limit is Refusal.KEY
         assert 90 < limited.wait_seconds <= 100
     assert [raw_redis.get(f"mr:rate:{what}") for what in ("account:alice", "key:t1")] == before
@@ -256,10 +257,10 @@ def test_a_large_body_costs_more_and_never_more_than_a_burst(hot: HotState, conn
     admissions = connect(AccountLimits(Rate(0.001, 20), 256))
     known(hot)
     assert admit(admissions, cost=17).limited is None
-    assert [admit(admissions, cost=2).limited is None for _ in range(2)] == [True, False]
+    assert [admit(admissions, name, cost=2).limited is None for name in "ab"] == [True, False]
     small = connect(AccountLimits(Rate(0.001, 5), 256))
     hot.put_token("sha", msgspec.structs.replace(token(2), tenant="bob"))
-    assert [admit(small, cost=17).limited is None for _ in range(2)] == [True, False]
+    assert [admit(small, name, cost=17).limited is None for name in "ab"] == [True, False]
 
 
 def test_a_keys_own_limit_has_a_burst_of_two_seconds(hot: HotState, admissions: Admissions) -> None:
@@ -280,6 +281,8 @@ def test_f45_f46_a_clock_that_was_set_back_locks_nobody_out(
     limited = admit(admissions).limited
     assert limited
     assert limited.wait_seconds <= 1.1
+    time.sleep(limited.wait_seconds)
+    assert admit(admissions).limited is None
 
 
 @pytest.mark.parametrize("changed", [{"revoked": True}, {"expires_at": 1.0}])
@@ -376,7 +379,7 @@ def test_permits_come_in_blocks_from_the_same_limits(hot: HotState, connect: Con
     none = hot.take_permits(5, limits_of_both)
     assert (none.granted, none.limit) == (0, 0)
     assert 900 < none.wait_seconds <= 1000
-    assert admit(admissions).limited is not None
+    assert admit(admissions, "later").limited is not None
 
 
 def test_f09_what_is_registered_beside_it_is_not_looked_at(
@@ -410,3 +413,62 @@ def test_f54_a_record_with_fields_to_come_is_read(
     raw_redis.set("mr:token:sha", msgspec.json.encode({**msgspec.to_builtins(token(1)), "later": 1}))
     hot.put_model(model(1))
     assert admit(admissions).view.token == token(1)
+
+
+@pytest.mark.parametrize("junk", ["nan", "-nan", "inf", "-inf", "1e400", "-1"])
+def test_f07_a_limit_that_stands_at_no_time_counts_as_nothing(
+    hot: HotState, admissions: Admissions, raw_redis: Any, junk: str
+) -> None:
+    known(hot)
+    raw_redis.set("mr:rate:account:alice", junk)
+    limited = admit(admissions, "first").limited
+    time.sleep(limited.wait_seconds if limited else 0)
+    assert admit(admissions, "second").limited is None
+    assert 0 < float(raw_redis.get("mr:rate:account:alice")) < (server_time(raw_redis) + 60) * 1e6
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "0", "1e999", "-0.0"])
+def test_f07_a_latency_that_is_no_time_is_left_out(
+    hot: HotState, admissions: Admissions, raw_redis: Any, seconds: str
+) -> None:
+    known(hot)
+    raw_redis.hset("mr:latency:m1", mapping={"v1/a": f"{seconds}/1.0", "v1/b": f"1.0/{seconds}"})
+    latency = admit(admissions).view.latency
+    assert ("v1", "a") not in latency
+    assert all(0 < one.seconds < math.inf and 0 <= one.at < math.inf for one in latency.values())
+
+
+def test_a_request_that_asks_again_pays_once_and_runs_once(
+    hot: HotState, connect: Connect, raw_redis: Any
+) -> None:
+    """Its first question may have been answered without its hearing it."""
+    admissions = connect(AccountLimits(Rate(0.001, 2), 1))
+    known(hot)
+    assert [admit(admissions, "one", cost=2).limited for _ in range(3)] == [None] * 3
+    assert raw_redis.zcard("mr:running:alice") == 1
+    limited = admit(admissions, "two").limited
+    assert limited and limited.limit is Refusal.ACCOUNT
+
+
+def test_f07_f10_leases_that_are_none_stop_no_heartbeat(
+    hot: HotState, admissions: Admissions, raw_redis: Any
+) -> None:
+    known(hot)
+    raw_redis.set("mr:leases:a", "junk")
+    raw_redis.set("mr:assignments:a", "junk")
+    assert hot.beat(host("a")).known
+    admissions.lease("a", Lease("lease", "alice", "m1"), now=server_time(raw_redis))
+    assert admit(admissions).view.in_flight == {"a": 1}
+
+
+def test_f10_f46_leases_from_before_the_clock_was_set_back_are_dropped(
+    hot: HotState, connect: Connect, raw_redis: Any
+) -> None:
+    admissions = connect(AccountLimits(Rate(1_000, 2_000), 3))
+    known(hot)
+    ahead = server_time(raw_redis) + 3600
+    raw_redis.zadd("mr:leases:a", {"lost": ahead})
+    raw_redis.zadd("mr:running:alice", {f"lost-{number}": ahead for number in range(3)})
+    hot.beat(host("a"))
+    admission = admit(admissions)
+    assert (admission.limited, admission.view.in_flight) == (None, {"a": 0})

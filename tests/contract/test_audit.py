@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from chalicelib.adapters.mongo import MongoStore
-from chalicelib.audit import PLATFORM, Acted, Audit, Verified
+from chalicelib.audit import PLATFORM, Acted, Audit, Verified, chained
 from chalicelib.auth import Principal
 from chalicelib.contract import limits
 from chalicelib.contract.errors import DependencyFailed, PermissionDenied
@@ -112,8 +112,6 @@ def changed(log: Log) -> None:
 
 
 def changed_and_hashed_anew(log: Log) -> None:
-    from chalicelib.audit import chained
-
     entry = log.store.audit_range("alice", 2, 1)[0]
     forged = chained(msgspec.structs.replace(entry, actor="x"), number=3, previous=entry.previous)
     log.documents.update_one({"tenant": "alice", "number": 3}, {"$set": {"actor": "x", "hash": forged.hash}})
@@ -149,6 +147,54 @@ def test_what_is_changed_or_gone_shows(log: Log, tamper: Any, broken_at: int) ->
     verified = log.verified()
     assert verified.broken_at == broken_at
     assert verified.why
+
+
+def test_an_end_that_was_cut_shows_after_others_have_written_beyond_it(log: Log) -> None:
+    for _ in range(5):
+        log.write()
+    cut_at_the_end(log)
+    for _ in range(5):
+        log.write()
+    assert log.verified().broken_at == 3
+    log.documents.delete_many({"tenant": "alice"})
+    log.write()
+    assert log.verified().broken_at == 1
+
+
+def test_what_is_verified_in_several_calls_is_one_chain(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chain that is right in itself does not belong behind what an earlier call has seen."""
+    monkeypatch.setattr(limits, "AUDIT_VERIFIED_MAX", 2)
+    monkeypatch.setattr(limits, "PROJECTION_PAGE", 2)
+    for _ in range(5):
+        log.write()
+    first = log.verified()
+    assert (first.last, first.complete, first.broken_at) == (2, False, None)
+    assert log.verified(after=first.last) == Verified(3, 4, complete=False, hash=log.page(after=5)[0].hash)
+    entries, previous = log.store.audit_range("alice", 2, 10), "forged"
+    for entry in entries:
+        forged = chained(msgspec.structs.replace(entry, actor="x"), number=entry.number, previous=previous)
+        previous = forged.hash
+        fields = {"actor": "x", "previous": forged.previous, "hash": forged.hash}
+        log.documents.update_one({"_id": entry.id}, {"$set": fields})
+    assert log.verified(after=first.last).broken_at == 3
+
+
+def test_entries_whose_time_is_over_while_they_are_verified_are_no_alarm(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.write("old")
+    log.now += timedelta(seconds=limits.AUDIT_SECONDS + 1)
+    log.write("new")
+    read = log.store.audit_range
+
+    def after_a_pass(*asked: Any) -> Any:
+        log.audit.settle()
+        return read(*asked)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(log.store, "audit_range", after_a_pass)
+        assert log.verified().broken_at is None
+    assert log.verified() == Verified(2, 2, complete=True, hash=log.page()[0].hash)
 
 
 def test_a_range_is_verified_from_where_it_begins(log: Log) -> None:
@@ -198,15 +244,17 @@ def test_an_entry_that_cannot_be_written_is_written_later_once_under_its_own_tim
 ) -> None:
     log.write("model.delete")
     log.write("model.delete", outcome=AuditOutcome.REFUSED, code="not_found")
+    log.write("key.revoke", outcome=AuditOutcome.FAILED, code="dependency")
     with pytest.raises(DependencyFailed):
         log.audit.settle()
     without_truth.undo()
     log.now += timedelta(minutes=5)
-    (waiting,) = hot.late(10)
+    waiting, _ = hot.late(10)
     log.audit.settle()
     hot.push_late(waiting)  # as if the pass had died before it dropped it
     log.audit.settle()
-    (entry,) = log.page()
+    halfway, entry = log.page()
+    assert (halfway.action, halfway.outcome) == ("key.revoke", AuditOutcome.FAILED)
     assert (entry.action, entry.at, entry.outcome) == ("model.delete", NOW, AuditOutcome.OK)
     assert hot.late(10) == ()
     assert log.verified().broken_at is None
@@ -229,9 +277,10 @@ def test_an_entry_that_nobody_can_keep_is_in_the_log_of_the_process(
     assert msgspec.json.decode(entries[0], type=AuditEntry).action == "model.delete"
 
 
-def test_nobody_fills_the_log_with_refusals(log: Log) -> None:
+@pytest.mark.parametrize("outcome", [AuditOutcome.REFUSED, AuditOutcome.FAILED])
+def test_nobody_fills_the_log_with_what_was_not_done(log: Log, outcome: AuditOutcome) -> None:
     for _ in range(3 * limits.AUDIT_REFUSALS_PER_SECOND):
-        log.write("account.login", outcome=AuditOutcome.REFUSED, code="unauthenticated")
+        log.write("account.login", outcome=outcome, code="unauthenticated")
     assert len(log.page()) == limits.AUDIT_REFUSALS_PER_SECOND
     log.write("model.delete")
     assert log.actions(action="model.delete") == ["model.delete"]

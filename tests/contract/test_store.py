@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import pytest
+from pymongo.collection import Collection
 
 from chalicelib.adapters.mongo import MongoStore
 from chalicelib.contract import limits
@@ -334,16 +336,23 @@ def test_a_document_that_does_not_fit_reads_as_absent(store: MongoStore) -> None
     assert store.models_page("", 10) == ()
 
 
-def test_every_acknowledged_write_is_a_majority_write_on_disk(store: MongoStore) -> None:
-    """F14: no collection the store writes to is weaker."""
-    for collection in (
-        store._accounts,
-        store._tokens,
-        store._models,
-        store._tombstones,
-        store._versions,
-    ):
-        assert collection.write_concern.document == {"w": "majority", "j": True}
+def collections(store: MongoStore) -> dict[str, Collection[Any]]:
+    """All that the store has, by their names in the database."""
+    held = [
+        one
+        for value in vars(store).values()
+        for one in (value.values() if isinstance(value, dict) else (value,))
+    ]
+    return {one.name: one for one in held if isinstance(one, Collection)}
+
+
+def test_f14_every_acknowledged_write_is_a_majority_write_on_disk(store: MongoStore) -> None:
+    """No collection that the store writes to is weaker, and all those that there are were looked at."""
+    store.create_indexes()
+    found = collections(store)
+    assert set(found) >= set(next(iter(found.values())).database.list_collection_names())
+    for name, collection in found.items():
+        assert collection.write_concern.document == {"w": "majority", "j": True}, name
 
 
 def test_f11_a_database_that_is_away_is_a_retryable_error() -> None:

@@ -184,7 +184,7 @@ def test_s12_passes_that_overlap_or_read_only_a_part_change_nothing(
     with ThreadPoolExecutor(8) as threads:
         for done in [threads.submit(metering.roll_up) for _ in range(16)]:
             done.result()
-    store.add_usage(AT, minute.made, {KEY: Usage(rows=1)})  # it read while another one forgot
+    store.add_usage(AT, minute.name, {KEY: Usage(rows=1)})  # it read while another one forgot
     hours, days = kept(store)
     assert totals(hours) == totals(days) == {f"key-{number}": ONCE for number in range(50)}
 
@@ -237,6 +237,21 @@ def test_what_does_not_decode_is_left_out(hot: HotState, raw_redis: Any, teller:
     raw_redis.hset(f"mr:usage:{MINUTE}", mapping=junk)
     assert hot.usage_of(MINUTE).counted[KEY].requests == 1
     assert set(hot.usage_of(MINUTE).counted) == {KEY}
+
+
+@pytest.mark.parametrize("made", ["", "a..b", "$x", "1.2", b"\xff", "x" * 10_000])
+def test_f07_junk_stops_no_pass_and_what_is_right_beside_it_is_counted(
+    teller: Teller, metering: Metering, store: MongoStore, raw_redis: Any, made: str | bytes
+) -> None:
+    teller.tell(answered())
+    make_past(raw_redis, MINUTE)
+    beyond = str(2**63)
+    junk = {f"alice/key-1/m1/{beyond}/requests": "1", f"{OTHER}/requests": beyond, "!": made}
+    raw_redis.hset(f"mr:usage:{MINUTE}", mapping=junk)
+    assert metering.roll_up() == 1
+    hours, days = kept(store)
+    assert totals(hours) == totals(days) == {"key-1": ONCE}
+    assert metering.roll_up() == 0
 
 
 def test_keys_were_last_used_in_the_minute_that_they_were_counted_in(

@@ -108,21 +108,18 @@ def test_f29_f40_f41_f43_a_host_that_cannot_be_heard_is_followed_by_the_other(
     line.line = Line.BLACKHOLE
     for _ in range(12):
         expected(fleet.infer())
-    assert fleet.through.asked.count(first.host_id) <= 3, (
-        "Redis says it is well, and this gateway knows better"
-    )
+    assert fleet.through.asked.count(first.host_id) <= 3, "Redis calls it well, and this gateway knows better"
     line.line = Line.PASS
-    fleet.router = router_over_again(fleet)
+    forgive(fleet)
     fleet.prefer(raw_redis, first)
     before = len(fleet.through.asked)
     expected(fleet.infer())
     assert len(fleet.through.asked) == before + 1
 
 
-def router_over_again(fleet: Fleet) -> Router:
+def forgive(fleet: Fleet) -> None:
     """The same process after the ejection is over; its old connections are still there."""
     fleet.router._dispatcher._ejections._records.clear()
-    return fleet.router
 
 
 def test_f29_f27_a_stopped_host_and_a_killed_one_cost_one_try(fleet: Fleet, raw_redis: Any) -> None:
@@ -135,7 +132,7 @@ def test_f29_f27_a_stopped_host_and_a_killed_one_cost_one_try(fleet: Fleet, raw_
         expected(answer)
     assert [answer.tries for answer in answers] == [2, 2, 1, 1, 1, 1]
     first.process.send_signal(signal.SIGCONT)
-    router_over_again(fleet)
+    forgive(fleet)
     fleet.prefer(raw_redis, second)
     expected(fleet.infer())
     second.process.kill()

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from chalicelib.contract.limits import BODY_BYTES_MAX
+from chalicelib.contract.tokens import new_token
 from infra.local.ports import free_port
 from infra.local.process import Child, ChildSpec, running
 from infra.local.stack import answers_healthz
@@ -211,6 +212,16 @@ def test_each_request_is_one_json_line_without_secrets(port: int, log_file: Path
         200,
     )
     assert "mr_secret" not in log_file.read_text() and "payload" not in json.dumps(line)
+
+
+def test_a_credential_in_a_path_is_not_written_down(port: int, log_file: Path) -> None:
+    token = new_token()
+    call(port, "GET", f"/keys/{token}", headers={"X-Request-Id": "a-credential-in-the-path"})
+    wait_for(lambda: "a-credential-in-the-path" in log_file.read_text(), what="the log line")
+    call(port, "GET", "/healthz", headers={"X-Request-Id": token})
+    call(port, "GET", "/healthz", headers={"X-Request-Id": "the-last-of-three"})
+    wait_for(lambda: "the-last-of-three" in log_file.read_text(), what="the log lines")
+    assert token not in log_file.read_text()
 
 
 def test_it_stops_on_request_with_connections_open(tmp_path: Path) -> None:

@@ -21,8 +21,10 @@ from tests.support.stack import REPOSITORY
 from tests.support.waiting import DEADLINE_SECONDS, wait_for
 
 _STUCK = """
+import logging
 import time
 def coordinate(event, context):
+    logging.getLogger("passes").warning("pass failed", extra={"reason": "the truth is away", "at": time})
     print("begun", flush=True)
     time.sleep(600)
 """
@@ -83,6 +85,17 @@ def test_it_stops_in_the_middle_of_an_invocation(stuck: subprocess.Popen[str], t
     assert stuck.wait(DEADLINE_SECONDS) == 0
     last = json.loads(log.read_text().splitlines()[-1])
     assert (last["event"], last["in_the_middle"]) == ("ticker_stopped", True)
+
+
+def test_what_an_invocation_logs_is_one_line_with_all_its_fields(
+    stuck: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    wait_for(lambda: "begun" in log.read_text(), what="an invocation")
+    lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    [line] = [line for line in lines if line["event"] == "log"]
+    assert (line["level"], line["logger"], line["message"]) == ("warning", "passes", "pass failed")
+    assert line["reason"] == "the truth is away"
 
 
 def ticks(function: Any, *, until: int) -> list[dict[str, Any]]:

@@ -499,6 +499,18 @@ def test_a_key_is_explained_to_who_shows_it(
     assert [one.means for one in token.permissions if one.allowed] == ["Run the model digits, and no other"]
 
 
+def test_who_may_only_call_a_model_is_not_told_whose_address_made_its_token(
+    keys: Keys, explaining: Explaining, alice: Principal, model: Model
+) -> None:
+    person = replace(alice, hint="alice@example.org", scopes=frozenset(Scope))
+    may_list = NewKey(scopes=(Scope.KEYS,))
+    token, key = keys.create(person, NewKey(model_id=model.id)), keys.create(person, may_list)
+    shown = [explaining.shown(one.plain).token for one in (token, key)]
+    assert [one.created_by for one in shown if one] == ["", "alice@example.org"]
+    own = explaining.own(alice, token.token.id).token
+    assert own and own.created_by == "alice@example.org"
+
+
 def test_an_explanation_says_what_is_left_of_each_limit(
     plane: ControlPlane, keys: Keys, explaining: Explaining, alice: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

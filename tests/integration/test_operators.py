@@ -15,8 +15,9 @@ from chalicelib.contract.hotstate import HotState
 from chalicelib.contract.inference import authorised
 from chalicelib.contract.messages import Scope
 from chalicelib.contract.tokens import token_sha256
-from chalicelib.keys import NewKey
+from chalicelib.keys import NewKey, RotateKey
 from chalicelib.operators import NewAccount, NewPassword
+from chalicelib.records import Token
 from infra.local.embedded import EmbeddedServers
 from tests.support.people import HERE, PASSWORD, People, fresh_store
 
@@ -119,6 +120,37 @@ def test_a_key_that_was_revoked_stays_so_after_a_suspension(people: People) -> N
     assert _hot_says(people.hot, issued.plain)
 
 
+@pytest.mark.parametrize("rotated", [False, True])
+def test_f73_a_key_that_is_made_while_its_account_is_suspended_never_works(
+    people: People, store: MongoStore, monkeypatch: pytest.MonkeyPatch, rotated: bool
+) -> None:
+    """Who asks was let in a moment before; no pass of the coordinator has to come first."""
+    operator = people.sessions.principal(people.log_in("operator").secret)
+    bob = people.sign_up("bob")
+    principal = people.sessions.principal(bob.secret)
+    asked = NewKey(name="k", scopes=(Scope.INFER,))
+    old = people.keys.create(principal, asked)
+    seed = b"of this key of this tenant, only"
+    add = store.add_token
+
+    def suspended_meanwhile(token: Token) -> bool:
+        people.operators.suspend(operator, bob.account.id)
+        return add(token)
+
+    monkeypatch.setattr(store, "add_token", suspended_meanwhile)
+    for _ in range(2):
+        with pytest.raises(PermissionDenied, match="suspended"):
+            if rotated:
+                people.keys.rotate(principal, old.token.id, RotateKey(), seed=seed)
+            else:
+                people.keys.create(principal, asked, seed=seed)
+    made = [token for token in store.tokens(bob.account.id, model_id=None, after="", limit=10)]
+    assert [token.suspended for token in made] == [True, True]
+    for token in made:
+        record = people.hot.token(token.sha256)
+        assert record is None or record.revoked
+
+
 def test_f15_a_suspension_that_died_halfway_is_finished_by_the_coordinator(
     people: People, store: MongoStore
 ) -> None:
@@ -126,8 +158,9 @@ def test_f15_a_suspension_that_died_halfway_is_finished_by_the_coordinator(
     operator = people.sessions.principal(people.log_in("operator").secret)
     bob = people.sign_up("bob")
     principal = people.sessions.principal(bob.secret)
+    late = people.keys.create(principal, NewKey(name="not reached", scopes=(Scope.INFER,)))
     people.operators.suspend(operator, bob.account.id)
-    late = people.keys.create(principal, NewKey(name="made at that moment", scopes=(Scope.INFER,)))
+    store.mark_suspended(bob.account.id, False)
     assert not _marked(store, late.plain)
     people.operators.settle()
     assert _marked(store, late.plain)
@@ -139,6 +172,32 @@ def test_f15_a_suspension_that_died_halfway_is_finished_by_the_coordinator(
     store.mark_suspended(bob.account.id, True)
     people.operators.settle()
     assert not _marked(store, late.plain)
+
+
+@pytest.mark.parametrize("read", ["suspended_accounts", "suspended_tenants"])
+@pytest.mark.parametrize("suspended", [True, False])
+def test_what_an_operator_does_while_the_coordinator_looks_holds(
+    people: People, store: MongoStore, monkeypatch: pytest.MonkeyPatch, read: str, suspended: bool
+) -> None:
+    operator = people.sessions.principal(people.log_in("operator").secret)
+    bob = people.sign_up("bob")
+    principal = people.sessions.principal(bob.secret)
+    key = people.keys.create(principal, NewKey(name="k", scopes=(Scope.INFER,))).plain
+    if not suspended:
+        people.operators.suspend(operator, bob.account.id)
+    looked = getattr(store, read)
+
+    def then_the_operator_acts() -> object:
+        found = looked()
+        if suspended:
+            people.operators.suspend(operator, bob.account.id)
+        else:
+            people.operators.unsuspend(bob.account.id)
+        return found
+
+    monkeypatch.setattr(store, read, then_the_operator_acts)
+    people.operators.settle()
+    assert _marked(store, key) is suspended
 
 
 def test_an_operator_does_not_suspend_itself_or_nobody(people: People) -> None:

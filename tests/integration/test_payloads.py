@@ -6,9 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -32,7 +30,7 @@ from chalicelib.routing import InferenceAnswer, InferenceCall, OpenInference
 from chalicelib.wiring import ControlPlane, new_id
 from infra.local.embedded import EmbeddedServers
 from tests.support.hosts import HostProcess, heartbeat, prepare, publish, running_host
-from tests.support.onnx_models import identity, turning
+from tests.support.onnx_models import identity
 from tests.support.waiting import wait_for
 
 INPUTS = b'{"x": [1.0, 2.0]}'
@@ -86,15 +84,6 @@ class Caller:
 
     def fetched(self, answer_id: str) -> InferenceAnswer:
         return wait_for(lambda: self.fetch(answer_id), what="the answer")
-
-
-@contextmanager
-def caller(
-    plane: ControlPlane, servers: EmbeddedServers, folder: Path, model: bytes
-) -> Iterator[tuple[Caller, HostProcess]]:
-    with running_host(servers, folder) as host:
-        record = prepare(plane.hot, servers, model)
-        yield Caller(plane, record, publish(plane.hot, record)), host
 
 
 @pytest.fixture(scope="module")
@@ -217,40 +206,26 @@ def test_an_answer_that_is_fetched_later_is_only_for_who_asked(
             replace(asking, token=token).fetch(answer_id)
 
 
-def test_a_host_that_dies_with_an_answer_pending_is_followed_by_another_one_once(
-    plane: ControlPlane, servers: EmbeddedServers, tmp_path: Path
-) -> None:
-    """Killed while it works. The next poll after another one came up in its place gives that the request."""
-    with caller(plane, servers, tmp_path, turning()) as (asking, first):
-        assert asking.ask(body=b'{"x": [1]}').reply.status == 200
-        twice = asking.later(body=b'{"x": [1000000000]}')
-        once = asking.later(body=b'{"x": [1000]}')  # behind it, as long as the first host lives
-        assert asking.fetch(once) is None
-        _kill(first)
-        again = {"MODELROCKET_HOST_ID": first.host_id}
-        with running_host(servers, tmp_path, environ=again) as second:
-            assert asking.fetched(once).reply.status == 200
-            assert asking.fetched(once).tries == 2
-            _taken_by(plane, asking, twice, second)
-            _kill(second)
-            plane.hot.forget_host(second.host_id)  # as the coordinator does when it has been silent
-            lost = asking.fetched(twice).reply
-            assert (lost.status, json.loads(lost.body)["error"]["code"]) == (500, "inference_failed")
-            assert b"2 hosts went away" in lost.body
+def test_an_answer_that_is_fetched_later_is_counted_once(alice_asks: Caller, raw_redis: Any) -> None:
+    """By its host when it is there, not when it is promised, nor when it is fetched, however often."""
+    asking = alice_asks
+    answer_id = asking.later(body=b'{"x": [1.0, 2.0, 3.0]}')
+    for _ in range(3):
+        asking.fetched(answer_id)
 
+    def used() -> dict[str, int]:
+        minutes = [key for key in raw_redis.scan_iter("mr:usage:*") if key.rpartition(b":")[2].isdigit()]
+        told = [entry for key in minutes for entry in raw_redis.hgetall(key).items()]
+        return {
+            field.decode().rpartition("/")[2]: int(amount)
+            for field, amount in told
+            if field.decode().startswith(f"{asking.record.tenant}/{asking.token}/")
+        }
 
-def _kill(host: HostProcess) -> None:
-    host.process.kill()
-    host.process.wait()
-
-
-def _taken_by(plane: ControlPlane, asking: Caller, answer_id: str, host: HostProcess) -> None:
-    def taken() -> bool:
-        assert asking.fetch(answer_id) is None
-        view = plane.hot.answer(answer_id)
-        return view is not None and view.dispatched.boot_id == host.boot_id
-
-    wait_for(taken, what="the second host to take it")
+    found = wait_for(used, what="the usage")
+    assert found["requests"] == 1
+    assert found["bytes_in"] == len(b'{"x": [1.0, 2.0, 3.0]}')
+    assert not {name for name in found if name.startswith("errors")}
 
 
 def test_while_the_store_is_away_it_is_said(alice_asks: Caller, plane: ControlPlane) -> None:

@@ -48,7 +48,8 @@ def settled(plane: ControlPlane, who: Principal, version: Version) -> Version:
 
 def reported(plane: ControlPlane, who: Principal, version: Version) -> dict[str, Any]:
     """As it goes out."""
-    told: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(views.report(settled(plane, who, version))))
+    report = views.report(settled(plane, who, version))
+    told: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(report))
     return told
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib.answers import Accepted, Answers
 from chalicelib.auth import Principal
 from chalicelib.contract import limits
 from chalicelib.contract.choice import chosen
@@ -28,6 +29,7 @@ from chalicelib.contract.errors import (
     RateLimited,
     Unauthenticated,
 )
+from chalicelib.contract.hotstate.admission import Admissions
 from chalicelib.contract.limiting import AccountLimits, Rate
 from chalicelib.contract.messages import Heartbeat, HostState, Replica, ReplicaState
 from chalicelib.contract.metadata import ModelPath
@@ -36,7 +38,7 @@ from chalicelib.keys import NewKey
 from chalicelib.ports import HostReply
 from chalicelib.routing import Clocks, InferenceAnswer, InferenceCall, OpenInference
 from chalicelib.traffic import ChangeTraffic
-from chalicelib.wiring import ControlPlane
+from chalicelib.wiring import ControlPlane, new_id
 from tests.integration.test_traffic import waiting
 from tests.support.played import (
     DATA,
@@ -630,3 +632,136 @@ def test_f02_however_many_ask_the_truth_is_read_once(world: World, raw_redis: An
         patch.setattr(store, "token", slowly)
         statuses = list(pool.map(lambda _: world.infer().reply.status, range(12)))
     assert (statuses, len(reads)) == ([200] * 12, 1)
+
+
+def test_where_all_that_are_ready_are_left_alone_a_cold_host_answers(world: World) -> None:
+    for name in "ab":
+        world.add_host(name, goes_away)
+    for name in "cde":
+        world.add_host(name, answers, state=ReplicaState.STORED)
+    for _ in range(2):
+        with pytest.raises(DependencyFailed):
+            world.infer()
+    assert world.infer().reply.status == 200
+
+
+def test_where_those_with_the_model_may_not_be_asked_the_fleet_is(world: World) -> None:
+    world.add_host("elsewhere", answers, address="10.9.9.9")
+    world.add_host("b", answers, state=None)
+    assert world.infer().reply.body == b'{"result": "from b"}'
+
+
+def test_s10_where_nobody_else_could_be_asked_nothing_is_taken_from_the_budget(world: World) -> None:
+    world.add_host("a", says(503))
+    for _ in range(limits.RETRIES_PER_SECOND_MIN * limits.RETRY_WINDOW_SECONDS + 10):
+        assert world.infer().reply.status == 503
+    plays = [goes_away, answers]
+    world.add_host("a", lambda one: plays.pop(0)(one))
+    assert world.infer().reply.status == 200
+
+
+def test_another_accounts_callers_in_a_hurry_eject_no_host(
+    world: World, mallory: Principal, raw_redis: Any
+) -> None:
+    slow = World(world.plane, mallory)
+    slow.router, slow.hosts = world.router, world.hosts
+    for one in (slow, world):
+        one.add_host("a", hangs)
+        one.add_host("b", answers)
+        measured(one, raw_redis, a=0.000_001)
+    for _ in range(10):
+        with contextlib.suppress(DeadlineExceeded):
+            slow.infer(deadline=0.02)
+    world.add_host("a", answers)
+    world.hosts.asked.clear()
+    assert world.infer().reply.body == b'{"result": "from a"}'
+
+
+def test_f07_what_a_host_says_of_itself_and_is_no_number_is_not_counted(world: World, raw_redis: Any) -> None:
+    def boasts(_: Heartbeat) -> HostReply:
+        headers = {
+            "x-rows": "9" * 5_000,
+            "x-batch-rows": "1",
+            "server-timing": "run;dur=" + "9" * 400,
+        }
+        return HostReply(200, b"{}", headers)
+
+    world.add_host("a", boasts)
+    assert world.infer().reply.status == 200
+    wait_for(lambda: not raw_redis.keys("mr:running:*"), what="the lease to be given back")
+
+
+def test_a_later_try_holds_its_host_from_when_it_begins(world: World, raw_redis: Any) -> None:
+    """Not from when its request came: a heartbeat would take it for a lost one."""
+    ahead = [0.0]
+    clocks = Clocks(monotonic=lambda: time.monotonic() + ahead[0], unix=time.time)
+    world.router = router_over(world.plane, world.hosts, clocks=clocks)
+    scores = []
+
+    def late(one: Heartbeat) -> HostReply:
+        ahead[0] += 10
+        return hangs(one)
+
+    def looks(one: Heartbeat) -> HostReply:
+        wait_for(lambda: raw_redis.zcard("mr:leases:b"), what="the lease")
+        scores.extend(score for _, score in raw_redis.zrange("mr:leases:b", 0, -1, withscores=True))
+        return answers(one)
+
+    world.add_host("a", late)
+    world.add_host("b", looks)
+    measured(world, raw_redis, a=0.000_001)
+    now = raw_redis.time()[0]
+    assert world.infer().tries == 2
+    assert [9 < score - now < 12 for score in scores] == [True]
+
+
+def test_an_answer_that_is_fetched_later_is_paid_for_once(world: World, alice: Principal) -> None:
+    def promises(one: Heartbeat) -> HostReply:
+        return HostReply(202, json.dumps({"host_id": one.host_id, "boot_id": one.boot_id}).encode())
+
+    world.add_host("a", promises)
+    key = world.plane.keys.create(alice, NewKey(model_id=world.version.model_id, requests_per_second=1)).plain
+    answers = Answers(hot=world.plane.hot, router=world.router, payloads=world.plane.payloads, new_id=new_id)
+    body = {"model": world.version.model_id, "inputs": json.loads(INPUTS), "padding": "x" * 600_000}
+    call = InferenceCall(json.dumps(body).encode(), f"Bearer {key}", "req-1", 25.0)
+    assert isinstance(answers.accept(call), Accepted)
+    with pytest.raises(RateLimited):
+        answers.accept(call)
+
+
+def test_a_key_of_few_requests_may_run_a_model_that_the_hot_state_has_lost(
+    world: World, alice: Principal, raw_redis: Any
+) -> None:
+    world.add_host("a", answers)
+    key = world.plane.keys.create(alice, NewKey(model_id=world.version.model_id, requests_per_second=1)).plain
+    raw_redis.delete(f"mr:model:{world.version.model_id}")
+    assert world.infer(token=key, padding="x" * 600_000).reply.status == 200
+    raw_redis.delete(f"mr:model:{world.version.model_id}")
+    with pytest.raises(RateLimited):
+        world.infer(token=key)
+    wait_for(lambda: not raw_redis.keys("mr:running:*"), what="the lease to be given back")
+
+
+def test_a_token_that_was_revoked_while_its_request_waited_is_not_remembered(
+    world: World, alice: Principal
+) -> None:
+    """The hot state goes away right after it was refused."""
+    ahead = [0.0]
+    clocks = Clocks(monotonic=lambda: time.monotonic() + ahead[0], unix=time.time)
+    admissions = Admissions(
+        world.plane.settings.redis_url, account=world.plane.settings.account_limits, clock=clocks.monotonic
+    )
+    world.router = router_over(world.plane, world.hosts, clocks=clocks, admissions=admissions)
+
+    def waits(one: Heartbeat) -> HostReply:
+        ahead[0] += limits.CHECKED_AGAIN_SECONDS + 1
+        world.plane.keys.revoke(alice, world.issued.token.id)
+        return answers(one)
+
+    world.add_host("a", waits)
+    with pytest.raises(Unauthenticated):
+        world.infer()
+    for _ in range(limits.HOT_MISSES_MAX):
+        admissions._wires.breaker.missed(now=clocks.monotonic())
+    with pytest.raises(DependencyFailed):
+        world.infer()

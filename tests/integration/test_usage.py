@@ -255,11 +255,25 @@ def test_another_tenant_sees_nothing_and_an_operator_any_account(shown: Shown) -
 
 @pytest.mark.parametrize(
     "asked",
-    [{"since": "yesterday"}, {"until": "2026-13-01"}, {"since": "2026-03-05", "until": "2026-03-04"}],
+    [
+        {"since": "yesterday"},
+        {"until": "2026-13-01"},
+        {"since": "2026-03-05", "until": "2026-03-04"},
+        pytest.param({"until": "0001-01-01"}, id="nothing is before it"),
+        pytest.param({"until": "9999-12-31T23:59:59"}, id="nothing is behind it"),
+        pytest.param({"since": "0001-01-01T00:00+05:00"}, id="before the first day in UTC"),
+        pytest.param({"until": "9999-12-31T23:59-05:00"}, id="behind the last day in UTC"),
+    ],
 )
 def test_times_that_are_none_are_refused(shown: Shown, asked: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest, match=r"^(from|to): "):
         shown.lines(Grain.DAY, **asked)
+
+
+@pytest.mark.parametrize("by", Grain)
+def test_any_time_that_a_clock_has_shown_may_be_asked_for(shown: Shown, by: Grain) -> None:
+    assert shown.lines(by, since="1970-01-01", until="1970-01-02") == []
+    assert shown.lines(by, since="1970-01-01", until="9998-12-31T23:59:59")
 
 
 def test_a_models_last_hour_is_shown_for_all_its_keys_and_versions(empty: Shown) -> None:

@@ -90,7 +90,11 @@ class FaultyProxy:
                 if not received:
                     return
                 if self._arrives(reply=one is server):
-                    other[one].sendall(received)
+                    other[one].sendall(self._changed(received))
+
+    def _changed(self, received: bytes) -> bytes:
+        """What arrives of it."""
+        return received
 
     def _arrives(self, *, reply: bool) -> bool:
         if reply and self.line is Line.DELAY:

@@ -76,11 +76,13 @@ def router_over(
     clocks: Clocks | None = None,
     account: AccountLimits | None = None,
     key: bytes = KEY,
+    admissions: Admissions | None = None,
 ) -> Router:
     """A gateway process of its own: nothing of what another saw is known to it."""
     clocks = clocks or Clocks(monotonic=time.monotonic, unix=time.time)
     account = account or plane.settings.account_limits
-    admissions = Admissions(redis_url or plane.settings.redis_url, account=account, clock=clocks.monotonic)
+    url = redis_url or plane.settings.redis_url
+    admissions = admissions or Admissions(url, account=account, clock=clocks.monotonic)
     return Router(
         lookups=Lookups(
             store=plane.store, hot=plane.hot, admissions=admissions, account=account, clock=clocks.monotonic

@@ -10,7 +10,7 @@ import pytest
 from chalicelib.api import Asked
 from chalicelib.auditing import entries, entry
 from chalicelib.auth import Principal
-from chalicelib.contract.errors import ModelRocketError, NotFound
+from chalicelib.contract.errors import DependencyFailed, ModelRocketError, NotFound, Overloaded
 from chalicelib.http import Happened
 from chalicelib.records import AuditEntry, AuditOutcome
 
@@ -112,6 +112,23 @@ def test_who_when_from_where_and_how_it_ended() -> None:
         user_agent="python",
         request_id="req-1",
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "principal", "outcome"),
+    [
+        (DependencyFailed("away"), ALICE, AuditOutcome.FAILED),
+        (ModelRocketError("a defect"), ALICE, AuditOutcome.FAILED),
+        (DependencyFailed("away"), None, AuditOutcome.REFUSED),
+        (Overloaded("busy"), ALICE, AuditOutcome.REFUSED),
+    ],
+)
+def test_what_ended_halfway_is_not_said_to_be_refused(
+    error: ModelRocketError, principal: Principal | None, outcome: AuditOutcome
+) -> None:
+    said = told("key.revoke", path={"key_id": "k1"}, principal=principal, error=error)
+    assert (said.outcome, said.code, said.object_id) == (outcome, error.code, "k1")
+    [_] = entries(happened("account.suspend", path={"account_id": "bob"}, principal=principal, error=error))
 
 
 def test_who_logs_in_is_known_by_the_answer_alone() -> None:

@@ -12,6 +12,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.contract import limits
 from chalicelib.contract.choice import (
     Weigh,
     alive,
@@ -177,6 +178,11 @@ def test_f30_what_was_slow_long_ago_is_tried_again() -> None:
     assert shares(stale) == {"a": 1000}
 
 
+def test_f46_what_was_measured_before_the_clock_was_set_back_is_old() -> None:
+    shown = replace(ready_view("a"), latency={("v1", "a"): Latency(2.0, NOW + 3600)})
+    assert expected_seconds(shown, V1, "a") < 0.1
+
+
 @given(st.floats(0, 1e6, allow_nan=False), st.floats(-1e6, 1e6))
 def test_f45_what_a_replica_is_expected_to_take_is_between_passport_and_measurement(
     measured: float, age: float
@@ -286,3 +292,12 @@ def test_whether_a_request_is_compared_does_not_depend_on_who_answers_it() -> No
         for number in range(20_000)
     )
     assert 120 <= both <= 280
+
+
+def test_f32_a_host_whose_loop_is_stuck_is_asked_last() -> None:
+    stuck = msgspec.structs.replace(host("stuck"), loop_lag_seconds=limits.LOOP_LAG_SECONDS_MAX + 1)
+    seen = view((stuck, host("cold")), ("stuck", "boot-stuck", ReplicaState.READY))
+    weigh = Weigh(generator=random.Random(1), share=lambda _: 1.0)
+    asked = destinations(seen, V1, hosts=seen.hosts, weigh=weigh)
+    assert [one.host_id for one in asked] == ["cold"]
+    assert tuple(destinations(seen, V1, hosts=(stuck,), weigh=weigh)) == (stuck,)

@@ -40,6 +40,8 @@ def test_logging_out_makes_the_browser_forget_it() -> None:
         pytest.param("__Host-modelrocket=a; __Host-modelrocket=b", SITE, None, id="one of two was planted"),
         pytest.param("", SITE, None, id="none"),
         pytest.param(";;=;__Host-modelrocket", SITE, "", id="rubbish"),
+        pytest.param("a=1; \xa0__Host-modelrocket=a", SITE, None, id="not the prefix, to a browser"),
+        pytest.param("a=1;\t__Host-modelrocket=abc \t; b", SITE, "abc", id="blanks"),
     ],
 )
 def test_the_secret_is_read_from_its_own_cookie(header: str, url: str, secret: str | None) -> None:
@@ -56,6 +58,13 @@ def test_the_secret_is_read_from_its_own_cookie(header: str, url: str, secret: s
 )
 def test_our_own_page_may_change_things(changed: dict[str, str]) -> None:
     cookies.check_own_page(OWN | changed, SITE)
+
+
+@pytest.mark.parametrize("url", [f"{SITE}/api", f"{SITE}:443", "https://ROCKET.example"])
+def test_our_own_page_is_known_by_its_host_however_the_address_is_written(url: str) -> None:
+    cookies.check_own_page(OWN, url)
+    with pytest.raises(PermissionDenied):
+        cookies.check_own_page(OWN | {"origin": "https://rocket.example:444"}, url)
 
 
 @pytest.mark.parametrize(

@@ -140,3 +140,41 @@ def test_f04_the_circuit_opens_after_five_misses_and_probes_once_a_second() -> N
     assert sum(tenths) == 3
     breaker.succeeded()
     assert all(breaker.allows(now=3.05) for _ in range(10))
+
+
+def test_a_host_that_never_comes_back_is_ejected_for_ever() -> None:
+    """Seventeen hours of it, and a clock that runs."""
+    seen, now = ejections(), 0.0
+    for _ in range(1_100):
+        seen.silent("a", now=now)
+        seen.silent("a", now=now)
+        assert ejected(seen, "a", now=now)
+        now += limits.EJECTION_SECONDS_MAX
+
+
+def late(seen: Ejections, host_id: str, *, since: float, now: float) -> None:
+    """Twice, as two callers see it at once."""
+    for _ in range(limits.EJECTION_CONNECT_ERRORS):
+        seen.late(host_id, since=since, now=now)
+
+
+def test_f29_a_host_that_answers_nobody_in_time_is_ejected() -> None:
+    seen = ejections()
+    seen.answered("a", now=0.9)
+    late(seen, "a", since=1, now=2)
+    assert ejected(seen, "a", now=2)
+
+
+def test_a_host_that_answers_others_meanwhile_is_not_ejected_for_a_slow_model() -> None:
+    seen = ejections()
+    seen.answered("a", now=1.5)
+    late(seen, "a", since=1, now=2)
+    seen.failed("b", now=1.5)
+    late(seen, "b", since=1, now=2)
+    assert seen.kept(HOSTS, now=2) == set(HOSTS)
+
+
+def test_a_caller_in_a_hurry_ejects_nobody() -> None:
+    seen = ejections()
+    late(seen, "a", since=1, now=1.01)
+    assert not ejected(seen, "a", now=1.01)

@@ -133,6 +133,9 @@ def test_a_large_body_and_a_large_answer() -> None:
         pytest.param(b"HTTP/1.1 200 OK\r\n\r\nhi", id="no length"),
         pytest.param(b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\nhi", id="negative length"),
         pytest.param(b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\nhi", id="too long"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\ncontent-length: " + b"9" * 5_000 + b"\r\n\r\nhi", id="endless length"
+        ),
         pytest.param(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nhi", id="more than told"),
         pytest.param(b"HTTP/1.1 200 OK\r\nno colon\r\n\r\nhi", id="header"),
         pytest.param(
@@ -197,8 +200,9 @@ def test_a_request_that_was_cut_off_is_not_sent_again() -> None:
         assert len(host.requests) == 1
 
 
-def test_a_host_that_says_close_is_not_spoken_to_on_that_connection() -> None:
-    closing = OK.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
+@pytest.mark.parametrize("close", [b"close", b"Close"])
+def test_a_host_that_says_close_is_not_spoken_to_on_that_connection(close: bytes) -> None:
+    closing = OK.replace(b"\r\n\r\n", b"\r\nconnection: %s\r\n\r\n" % close)
     calls = HttpHostCalls()
     with played(says(closing)) as host:
         for _ in range(2):

@@ -15,7 +15,7 @@ def attempts(*, step_seconds: float = 0) -> Attempts:
     return Attempts(store=KeptAttempts(), secret=b"secret", now=ticking(step_seconds))
 
 
-def test_the_seed_is_the_tenants_own_and_the_keys_own() -> None:
+def test_the_seed_is_the_tenants_own_the_keys_own_and_the_requests_own() -> None:
     of = attempts()
     seeds = {
         of.begin(tenant, key, request=b"", keep_body=True).seed
@@ -23,7 +23,8 @@ def test_the_seed_is_the_tenants_own_and_the_keys_own() -> None:
     }
     other = Attempts(store=KeptAttempts(), secret=b"other", now=ticking(0))
     seeds.add(other.begin("alice", "a", request=b"", keep_body=True).seed)
-    assert len(seeds) == 4
+    seeds.add(attempts().begin("alice", "a", request=b"x", keep_body=True).seed)
+    assert len(seeds) == 5
 
 
 def test_one_tenants_key_does_not_meet_anothers() -> None:

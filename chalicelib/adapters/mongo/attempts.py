@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import msgspec
 from pymongo import ASCENDING
+from pymongo.errors import PyMongoError, ServerSelectionTimeoutError
 
 from chalicelib.adapters.mongo.database import TIMES, Database, insert, required, translated
 from chalicelib.contract import limits
+from chalicelib.contract.errors import DependencyFailed
+from chalicelib.patience import once_more
 from chalicelib.records import Answered, AttemptRecord
 
 
@@ -23,9 +28,16 @@ class MongoAttempts:
 
     def begin_attempt(self, record: AttemptRecord) -> AttemptRecord | None:
         with translated():
-            if insert(self._attempts, record):
-                return None
-            return required(self._attempts.find_one({"_id": record.id}), AttemptRecord)
+            try:
+                if insert(self._attempts, record):
+                    return None
+                return required(self._attempts.find_one({"_id": record.id}), AttemptRecord)
+            except ServerSelectionTimeoutError:
+                raise
+            except PyMongoError:  # it may have been written: then the next try is not to wait for it
+                with suppress(DependencyFailed):
+                    self.forget_attempt(record)
+                raise
 
     def take_attempt(self, seen: AttemptRecord, record: AttemptRecord) -> bool:
         with translated():
@@ -40,6 +52,6 @@ class MongoAttempts:
             self._attempts.update_one({"_id": record.id, "request": record.request}, change)
 
     def forget_attempt(self, record: AttemptRecord) -> None:
-        with translated():
+        with once_more(), translated():
             mine = {"_id": record.id, "began_at": record.began_at, "repeatable": False, "answered": None}
             self._attempts.delete_one(mine)

@@ -29,12 +29,12 @@ class MongoAudit:
             self._audit.create_index([("at", ASCENDING)])
 
     def audit_tail(self, tenant: str) -> tuple[int, str]:
+        chain = self.audit_chain(tenant)  # first: what is written meanwhile only makes the last one greater
         with translated():
             found = self._audit.find_one({"tenant": tenant}, sort=[("number", DESCENDING)])
         if found is not None:
-            return int(found["number"]), str(found["hash"])
-        chain = self.audit_chain(tenant)
-        return chain.anchor, chain.anchor_hash
+            return max(int(found["number"]), chain.last), str(found["hash"])
+        return max(chain.anchor, chain.last), chain.anchor_hash
 
     def add_audit(self, entry: AuditEntry) -> bool:
         with translated():

@@ -1,7 +1,8 @@
 """What every collection is read and written by.
 
 Writes are acknowledged by a majority and journalled. Changes of state compare
-and set with `update_one`, so that repeating one is safe. Every query is covered
+and set with `update_one`, so that repeating one is safe; the driver repeats nothing by
+itself, since callers wait: they hear at once, and send it again. Every query is covered
 whole by an index, and pages go by range.
 """
 
@@ -19,14 +20,18 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from pymongo.write_concern import WriteConcern
 
 from chalicelib.contract.errors import DependencyFailed
+from chalicelib.patience import patience as of_this_request
 
 Document = dict[str, Any]
 Record = TypeVar("Record", bound=msgspec.Struct)
 TIMES: Final = (datetime,)
 """What MongoDB keeps as it is."""
-_TIMEOUT_MS: Final = 5_000
+_SILENCE_MS: Final = 3_000
+"""With what a request may have waited before (see `patience`), its caller hears within five seconds."""
 _SELECTION_MS: Final = 800
-"""A database that is away is said to be within a second."""
+"""A database that is away is said to be within a second: the driver looks twice in it. Under its `timeoutMS`
+it would not heed this, and take a write of its own that it repeats for another's."""
+_AWAY: Final = "The platform's records do not answer. Try again shortly."
 
 
 class Database:
@@ -36,8 +41,12 @@ class Database:
         client: MongoClient[Document] = MongoClient(
             url,
             tz_aware=True,
-            timeoutMS=_TIMEOUT_MS,
             serverSelectionTimeoutMS=_SELECTION_MS,
+            connectTimeoutMS=_SILENCE_MS,
+            socketTimeoutMS=_SILENCE_MS,
+            waitQueueTimeoutMS=_SILENCE_MS,
+            retryWrites=False,
+            retryReads=False,
             connect=False,
             appname="modelrocket",
         )
@@ -87,8 +96,13 @@ def read_all(found: Any, kind: type[Record]) -> tuple[Record, ...]:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Errors of the driver as ours."""
+    """Errors of the driver as ours, and one at once where this request has waited long enough."""
+    patience = of_this_request()
+    if patience.over:
+        raise DependencyFailed(_AWAY)
     try:
-        yield
+        with patience.waiting():
+            yield
     except PyMongoError as error:
-        raise DependencyFailed("The platform's records do not answer. Try again shortly.") from error
+        patience.lose()
+        raise DependencyFailed(_AWAY) from error

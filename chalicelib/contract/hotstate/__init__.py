@@ -14,7 +14,8 @@ flushed and rebuilds itself. Ages are compared with the server's own clock.
                              <version id>/!         → quarantined/<until>
     mr:assignments:<host id> set of version ids
     mr:leases:<host id>      lease → when it began: requests that a host answers now
-    mr:running:<tenant>      lease → when it began: requests that an account has under way
+    mr:running:<tenant>      lease → when it began: requests that an account has under way; also
+                             <door>/<1, 2, …>, those at a host's own door, see `doors`
     mr:latency:<model id>    <version id>/<host id> → <seconds>/<measured at>, a moving average
     mr:rate:account:<tenant>, mr:rate:key:<token id>    see `limiting`
     mr:rate:log-in:<what>    see `logins`
@@ -44,16 +45,18 @@ from chalicelib.contract.hotstate.admission import RouteView
 from chalicelib.contract.hotstate.answers import Answers
 from chalicelib.contract.hotstate.connected import translated
 from chalicelib.contract.hotstate.departures import Departures, Dropped
+from chalicelib.contract.hotstate.doors import Asker, CredentialView, Doors, Wish
 from chalicelib.contract.hotstate.fleet import Fleet, HeartbeatReply
 from chalicelib.contract.hotstate.jobs import ClaimedJob, Jobs
 from chalicelib.contract.hotstate.late import LateEntries
 from chalicelib.contract.hotstate.logins import LogIns, LogInTry
-from chalicelib.contract.hotstate.projection import CredentialView, Projection
+from chalicelib.contract.hotstate.projection import Projection
 from chalicelib.contract.hotstate.rates import Permits, Rates
 from chalicelib.contract.hotstate.trials import Trials
 from chalicelib.contract.hotstate.usage import MinuteOfUsage, UsageCounts
 
 __all__ = [
+    "Asker",
     "ClaimedJob",
     "CredentialView",
     "Dropped",
@@ -63,10 +66,13 @@ __all__ = [
     "MinuteOfUsage",
     "Permits",
     "RouteView",
+    "Wish",
 ]
 
 
-class HotState(Projection, LogIns, Trials, Departures, Fleet, Jobs, UsageCounts, LateEntries, Answers, Rates):
+class HotState(
+    Projection, Doors, LogIns, Trials, Departures, Fleet, Jobs, UsageCounts, LateEntries, Answers, Rates
+):
     """Typed access. One instance per process; the client's pool makes it thread-safe."""
 
     @classmethod

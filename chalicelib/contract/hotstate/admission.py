@@ -8,6 +8,7 @@ the model is cold: then all hosts matter.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,7 +16,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from chalicelib.contract import limits
-from chalicelib.contract.errors import DependencyFailed
+from chalicelib.contract.errors import DependencyFailed, RateLimited
 from chalicelib.contract.hotstate import keys
 from chalicelib.contract.hotstate.connected import AWAY
 from chalicelib.contract.hotstate.fleet import read_heartbeat, read_quarantines, read_replicas
@@ -26,6 +27,8 @@ from chalicelib.contract.messages import Heartbeat, ModelRecord, Replica, TokenR
 from chalicelib.contract.metering import COUNT, Outcome, counted
 
 _LEASE_SECONDS: Final = limits.DEADLINE_SECONDS_DEFAULT + 1
+_NO_TOKEN: Final = "-"
+"""No credential has such a SHA-256."""
 _BUSY_WAIT_US: Final = 1_000_000
 """When to come back is not known where others have to finish first."""
 _LATENCY_SECONDS: Final = 5.0
@@ -37,7 +40,7 @@ _LATENCIES_MAX: Final = 64
 # KEYS: token, model, replicas, hosts, latency, projected.
 # ARGV: lease, cost, account's rate, burst, concurrency, seconds of a lease, of a dead host, of a key's burst,
 # microseconds to wait for others to end.
-# A write that fails is told, and fails nothing else.
+# A write that fails is told, and fails nothing else. Who asks again under the same lease pays and runs once.
 _ADMIT: Final = Script(
     GCRA
     + """
@@ -45,6 +48,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local function stamp(micros) return string.format('%.6f', micros / 1000000) end
 local expired = stamp(now - ARGV[6] * 1000000)
+local function crowded(running) return (got('ZCARD', running) or 0) >= tonumber(ARGV[5]) end
 local raw = got('GET', KEYS[1])
 local verdict, wait = 'unknown', 0
 local ok, token = false, nil
@@ -64,15 +68,18 @@ if ok and type(token) == 'table' and type(token.tenant) == 'string' and type(tok
       if over >= 1 and over > wait then verdict, wait = what, over end
     end
     verdict = 'admitted'
+    local again = got('ZSCORE', running, ARGV[1])
+    if again then cost = 0 end
     check('account', 'mr:rate:account:' .. token.tenant, tonumber(ARGV[3]), tonumber(ARGV[4]))
     local own = token.requests_per_second
     if type(own) == 'number' and own > 0 then
       check('key', 'mr:rate:key:' .. token.token_id, own, math.max(1, own * ARGV[8]))
     end
-    if verdict == 'admitted' then
+    if verdict == 'admitted' and not again then
       got('ZREMRANGEBYSCORE', running, '-inf', expired)
-      if (got('ZCARD', running) or 0) >= tonumber(ARGV[5]) then
-        verdict, wait = 'concurrency', tonumber(ARGV[9])
+      if crowded(running) then
+        got('ZREMRANGEBYSCORE', running, stamp(now + 1000000), '+inf')  -- from before the clock was set back
+        if crowded(running) then verdict, wait = 'concurrency', tonumber(ARGV[9]) end
       end
     end
     if verdict ~= 'admitted' then
@@ -141,6 +148,9 @@ return {stamp(now), verdict, 0, raw, model, fields, hosts, got('HGETALL', KEYS[5
 """
 )
 
+# The same where names are arguments and not keys: of a script's keys one needs the right to write them all.
+_LOOK: Final = Script("local KEYS = {unpack(ARGV, 10)}\n" + _ADMIT.text)
+
 # The lease is over, and what was used is counted. What was measured moves the average, the more the longer
 # nothing was.
 _RELEASE: Final = Script(
@@ -158,7 +168,7 @@ if type(old) == 'string' then
   local value, at = string.match(old, '^([%d.]+)/([%d.]+)$')
   value, at = tonumber(value), tonumber(at)
   if value and at then
-    local kept = math.exp(-math.max(0, now - at) / ARGV[4])
+    local kept = math.exp(-math.abs(now - at) / ARGV[4])
     seconds = value * kept + seconds * (1 - kept)
   end
 elseif (tonumber(redis.pcall('HLEN', KEYS[3])) or 0) >= tonumber(ARGV[6]) then
@@ -185,6 +195,24 @@ class Limited:
 
     limit: Refusal
     wait_seconds: float
+
+
+_LIMITS: Final = {
+    Refusal.ACCOUNT: "This account sends more requests per second than it may.",
+    Refusal.KEY: "This key sends more requests per second than it may.",
+    Refusal.CONCURRENCY: "This account has as many requests under way as it may.",
+}
+CONCURRENCY: Final = Limited(Refusal.CONCURRENCY, _BUSY_WAIT_US / 1e6)
+
+
+def too_many(limited: Limited) -> RateLimited:
+    """What its caller hears, at whichever door."""
+    wait = limited.wait_seconds
+    return RateLimited(
+        f"{_LIMITS[limited.limit]} Try again in {wait:.3f} s. GET /v1/limits says what is allowed.",
+        retry_after=wait,
+        limit=limited.limit,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +277,7 @@ class Admissions:
     """Safe to use from many threads. Nothing is connected before the first call."""
 
     def __init__(self, url: str, *, account: AccountLimits, clock: Callable[[], float]) -> None:
-        self._wires = Wires(url, scripts=(_ADMIT, _RELEASE), clock=clock)
+        self._wires = Wires(url, scripts=(_ADMIT, _LOOK, _RELEASE), clock=clock)
         self._constants = (
             account.rate.per_second,
             account.rate.burst,
@@ -265,19 +293,15 @@ class Admissions:
 
         Raises DependencyFailed.
         """
-        names = (
-            f"mr:token:{sha256}",
-            f"mr:model:{model_id}",
-            f"mr:replicas:{model_id}",
-            keys.HOSTS,
-            f"mr:latency:{model_id}",
-            keys.PROJECTED,
-        )
-        reply = self._wires.call(_ADMIT.packed(names, (lease_id, cost, *self._constants)))
-        try:
-            return _read(reply)
-        except (ValueError, TypeError, IndexError, AttributeError) as error:
-            raise DependencyFailed(AWAY) from error
+        names = _names(sha256, model_id)
+        return self._called(_ADMIT.packed(names, (lease_id, cost, *self._constants)))
+
+    def look(self, model_id: str) -> Admission:
+        """At a model, its replicas and hosts, for nobody in particular. Nothing is counted.
+
+        Raises DependencyFailed.
+        """
+        return self._called(_LOOK.packed((), ("", 0, *self._constants, *_names(_NO_TOKEN, model_id))))
 
     def lease(self, host_id: str, lease: Lease, *, now: float, instead_of: str = "") -> None:
         """From `now` by Redis's clock the host has one more in flight, and `instead_of` one less.
@@ -314,6 +338,24 @@ class Admissions:
     def close(self) -> None:
         self._wires.close()
 
+    def _called(self, command: bytes) -> Admission:
+        reply = self._wires.call(command)
+        try:
+            return _read(reply)
+        except (ValueError, TypeError, IndexError, AttributeError) as error:
+            raise DependencyFailed(AWAY) from error
+
+
+def _names(sha256: str, model_id: str) -> tuple[str, ...]:
+    return (
+        f"mr:token:{sha256}",
+        f"mr:model:{model_id}",
+        f"mr:replicas:{model_id}",
+        keys.HOSTS,
+        f"mr:latency:{model_id}",
+        keys.PROJECTED,
+    )
+
 
 def _read(reply: list[Any]) -> Admission:
     now, verdict, wait_us, token = reply[:4]
@@ -323,7 +365,7 @@ def _read(reply: list[Any]) -> Admission:
     model, fields, hosts, latencies, assigned, registered, projected = reply[4:]
     replicas, quarantines = _replicas(tuple(fields))
     at = float(now)
-    shown = _hosts(tuple(hosts[::3]), tuple(hosts[1::3]))
+    shown = [_host(*one) for one in zip(hosts[::3], hosts[1::3], strict=True)]
     view = RouteView(
         now=at,
         token=_token(token) if token else None,
@@ -357,13 +399,11 @@ def _replicas(
     return tuple(read_replicas(entries)), tuple(read_quarantines(entries))
 
 
-def _hosts(ids: Sequence[bytes], beats: Sequence[bytes]) -> list[Heartbeat | None]:
-    """One that does not decode, or says that it is another, is None."""
-    read = [read_heartbeat(beat) for beat in beats]
-    return [
-        host if host is not None and host.host_id.encode() == host_id else None
-        for host_id, host in zip(ids, read, strict=True)
-    ]
+@lru_cache(maxsize=4096)
+def _host(host_id: bytes, beat: bytes) -> Heartbeat | None:
+    """None for one that does not decode, or says that it is another."""
+    host = read_heartbeat(beat)
+    return host if host is not None and host.host_id.encode() == host_id else None
 
 
 def _still(quarantines: Sequence[tuple[str, int]], now: float) -> frozenset[str]:
@@ -376,9 +416,11 @@ def _latencies(flat: Sequence[bytes]) -> dict[tuple[str, str], Latency]:
     for replica, value in zip(flat[::2], flat[1::2], strict=True):
         seconds, _, at = value.partition(b"/")
         try:
-            found[_pair(replica)] = Latency(float(seconds), float(at))
+            latency = Latency(float(seconds), float(at))
         except ValueError:
             continue
+        if 0 < latency.seconds < math.inf and 0 <= latency.at < math.inf:
+            found[_pair(replica)] = latency
     return found
 
 

@@ -22,17 +22,22 @@ _LEASE_TRIM_SECONDS: Final = 2 * limits.HEARTBEAT_SECONDS * 1.2
 """Two heartbeats, as far apart as they get."""
 
 # Seen now; says whether the host was known and what it is assigned. More leases that are older than two
-# heartbeats than there are requests in flight have been leaked by whoever took them: the oldest go.
+# heartbeats than there are requests in flight have been leaked by whoever took them: the oldest go. So do
+# those from before the clock was set back, and whatever is no set of leases.
 _HEARTBEAT: Final = """
 local time = redis.call('TIME')
 local now = time[1] .. '.' .. string.format('%06d', time[2])
 local known = redis.call('HEXISTS', KEYS[1], ARGV[1])
 redis.call('HSET', KEYS[1], ARGV[1], now .. '|' .. ARGV[2])
-local leaked = redis.call('ZCOUNT', KEYS[3], '-inf', string.format('%.6f', now - ARGV[4])) - ARGV[3]
-if leaked > 0 then
-  redis.call('ZREMRANGEBYRANK', KEYS[3], 0, leaked - 1)
+local old = redis.pcall('ZCOUNT', KEYS[3], '-inf', string.format('%.6f', now - ARGV[4]))
+if type(old) ~= 'number' then
+  redis.call('DEL', KEYS[3])
+elseif old - ARGV[3] > 0 then
+  redis.call('ZREMRANGEBYRANK', KEYS[3], 0, old - ARGV[3] - 1)
 end
-return {known, redis.call('SMEMBERS', KEYS[2])}
+redis.call('ZREMRANGEBYSCORE', KEYS[3], string.format('%.6f', now + 1), '+inf')
+local assigned = redis.pcall('SMEMBERS', KEYS[2])
+return {known, assigned.err and {} or assigned}
 """
 
 # From now, by the server's clock.

@@ -54,20 +54,6 @@ class Began:
     tokens_until: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class CredentialView:
-    """What a host's own door sees of a credential and a model.
-
-    `projected`: all credentials there are have been written since the last flush, so what is missing
-    does not exist. `now` is the server's time.
-    """
-
-    token: TokenRecord | None
-    model: ModelRecord | None
-    projected: bool
-    now: float
-
-
 class Projection(Connected):
     """Older revisions never overwrite newer ones."""
 
@@ -136,17 +122,6 @@ class Projection(Connected):
     def version(self, version_id: str) -> VersionRecord | None:
         with translated():
             return decode(self._redis.get(keys.version(version_id)), VersionRecord)
-
-    def credentials(self, wanted: Sequence[tuple[str, str]]) -> list[CredentialView]:
-        """Of pairs of a credential's SHA-256 and a model's id, all as of one instant."""
-        names = [key for sha256, model_id in wanted for key in (keys.token(sha256), keys.model(model_id))]
-        with translated(), self._redis.pipeline(transaction=False) as pipe:
-            (seconds, micros), (*found, projected) = pipe.time().mget(*names, keys.PROJECTED).execute()
-        known, now = projected is not None, seconds + micros / 1e6
-        return [
-            CredentialView(decode(token, TokenRecord), decode(model, ModelRecord), known, now)
-            for token, model in zip(found[::2], found[1::2], strict=True)
-        ]
 
     def forget_model(self, model_id: str) -> None:
         """Nobody has asked for it for as long as the deleted are kept."""

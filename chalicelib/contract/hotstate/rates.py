@@ -16,21 +16,25 @@ from chalicelib.contract.limiting import Rate
 
 # Of one limit: where it stands, how far it may run ahead and what one costs, all in microseconds. What
 # stands there and is no number counts as nothing. A time further ahead than a burst was written by a clock
-# that was set back. `spend` says whether it could be written.
+# that was set back: from now on it is a burst. `spend` says whether it could be written.
 GCRA: Final = """
 local function got(...)
   local reply = redis.pcall(...)
   if type(reply) == 'table' and reply.err then return false end
   return reply
 end
+local function spend(key, arrival, now)
+  return got('SET', key, string.format('%.0f', arrival), 'PX', math.ceil((arrival - now) / 1000) + 1)
+end
 local function standing(key, per_second, burst, now)
   local interval = 1000000 / per_second
   local allowance = burst * interval
-  local arrival = tonumber(got('GET', key) or '') or now
-  return math.min(math.max(arrival, now), now + allowance), allowance, interval
-end
-local function spend(key, arrival, now)
-  return got('SET', key, string.format('%.0f', arrival), 'PX', math.ceil((arrival - now) / 1000) + 1)
+  local arrival = math.max(now, tonumber(got('GET', key) or '') or now)  -- in this order nan is now
+  if arrival > now + allowance then
+    arrival = now + allowance
+    spend(key, arrival, now)
+  end
+  return arrival, allowance, interval
 end
 """
 
@@ -94,7 +98,7 @@ class Rates(Connected):
         self._left = self._redis.register_script(_LEFT)
 
     def take_permits(self, wanted: int, rates: Sequence[tuple[str, Rate]]) -> Permits:
-        """Up to so many, as all of these limits (pairs of key and rate) allow. What is refused costs nothing."""
+        """Up to so many, as all of these limits (pairs of key and rate) allow; refused ones cost nothing."""
         args: list[float | int] = [wanted]
         for _, rate in rates:
             args += [rate.per_second, rate.burst]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -27,6 +28,7 @@ from chalicelib.contract.metering import (
 
 _SCAN_COUNT: Final = 1_000
 _SECONDS_A_MINUTE: Final = 60
+_NAME_LENGTH: Final = 16
 
 # A batch whose reply was lost comes again under its number, and is not counted again.
 _TELL: Final = (
@@ -61,8 +63,13 @@ class MinuteOfUsage:
     """What was counted in a minute that is over. `made` tells this hash from another of the same minute."""
 
     minute: int
-    made: str
+    made: bytes
     counted: Mapping[UsageKey, Usage]
+
+    @property
+    def name(self) -> str:
+        """`made` in hexadecimal, short, whatever it is."""
+        return hashlib.sha256(self.made).hexdigest()[:_NAME_LENGTH]
 
 
 class UsageCounts(Connected):
@@ -96,7 +103,7 @@ class UsageCounts(Connected):
         with translated():
             made = self._redis.hget(key, MADE) or b""
             fields = dict(self._redis.hscan_iter(key, count=_SCAN_COUNT))
-        return MinuteOfUsage(minute, made.decode(errors="replace"), read_counters(fields.items()))
+        return MinuteOfUsage(minute, made, read_counters(fields.items()))
 
     def forget_usage(self, minute: MinuteOfUsage) -> None:
         """It is in the truth. Safe to repeat."""

@@ -66,7 +66,7 @@ class Wires:
         self.breaker = Breaker()
 
     def call(self, command: bytes) -> Any:
-        """The reply. Raises DependencyFailed: after `HOT_COMMAND_SECONDS_MAX`, and after some misses at once."""
+        """The reply. Raises DependencyFailed: after `HOT_COMMAND_SECONDS_MAX`, after some misses at once."""
         if not self.breaker.allows(now=self._clock()):
             raise DependencyFailed(AWAY)
         try:
@@ -79,7 +79,7 @@ class Wires:
 
     def tell(self, commands: bytes, *, count: int = 1) -> None:
         """Send so many commands and let their replies be. Raises nothing: what is lost heals by itself."""
-        if not self.breaker.allows(now=self._clock()):
+        if not self.breaker.closed:  # to try whether it is there again, somebody has to wait for a reply
             return
         wire = self._take()
         try:
@@ -101,8 +101,10 @@ class Wires:
         if wire is not None:
             try:
                 return self._use(wire, command)
-            except ConnectionError:  # it was closed at the other end: so are the others
+            except OSError as error:  # nor are the others any better: they were idle for longer
                 self.close()
+                if not isinstance(error, ConnectionError):
+                    raise
         return self._use(self._open(), command)
 
     def _use(self, wire: _Wire, command: bytes) -> Any:

@@ -40,6 +40,7 @@ def _upload(parsed: argparse.Namespace) -> Iterator[Outcome]:
                 quantize=parsed.quantize,
                 accept_loss=parsed.accept_loss,
                 allow_mismatch=parsed.allow_mismatch,
+                example_values=not parsed.no_example_values,
                 progress=not parsed.json,
                 **{name: getattr(parsed, name) for name in _SECONDS if getattr(parsed, name) is not None},
             )
@@ -122,6 +123,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--accept-loss", action="store_true", help="upload it even where int8 loses much")
     told = "upload it even where it answers differently; its receipt says so for ever"
     parser.add_argument("--allow-mismatch", action="store_true", help=told)
+    told = "keep words and whole numbers of --sample out of the model's example rows"
+    parser.add_argument("--no-example-values", action="store_true", help=told)
     parser.add_argument("--trust", action="store_true", help="the file may run code: do not ask")
     told = "that conversion may take"
     parser.add_argument("--convert-seconds", metavar="S", type=quantity, help=told)

@@ -36,12 +36,15 @@ def exported(function: Function, specs: Sequence[TensorSpec], target: Target) ->
     shape_of = jax.numpy.shape  # jax2onnx puts one in its place that gives an array, of no use as a shape
     outputs: list[str] = []
 
+    def answers(*arrays: Any) -> tuple[Any, ...]:
+        found = function(*arrays)
+        outputs[:] = found
+        return tuple(found.values())
+
     def traced(*arrays: Any) -> tuple[Any, ...]:
         shapes = patch.object(jax.numpy, "shape", shape_of)
-        with _forward_scans(jax), _keys_at_once(jax), _pools_by_name(), shapes:
-            answers = function(*arrays)
-        outputs[:] = answers
-        return tuple(answers.values())
+        with _forward_scans(jax), _pools_by_name(), shapes:
+            return _without_idle(jax, answers, arrays)
 
     given = [f"given_{number}" for number in range(len(specs))]
     with quiet("jax2onnx", "onnx_ir"), _random_numbers_told():
@@ -104,27 +107,16 @@ def _forward_scans(jax: Any) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _keys_at_once(jax: Any) -> Iterator[None]:
-    """Keys of random numbers that depend on no input are made now: jax2onnx knows no operation for them.
+def _without_idle(jax: Any, function: Callable[..., Any], arrays: Sequence[Any]) -> tuple[Any, ...]:
+    """What the function gives, without operations that nothing depends on.
 
-    Flax gives its recurrent cells keys for their first states, which are zeros unless something else is said.
+    Flax gives its recurrent cells keys of random numbers for first states that are zeros, and jax2onnx knows
+    no operation for keys.
     """
-    with ExitStack() as stack:
-        for name in ("key", "PRNGKey", "split", "fold_in"):
-            stack.enter_context(patch.object(jax.random, name, _at_once(jax, getattr(jax.random, name))))
-        yield
-
-
-def _at_once(jax: Any, make: Callable[..., Any]) -> Callable[..., Any]:
-    def made(*args: Any, **kwargs: Any) -> Any:
-        if any(isinstance(one, jax.core.Tracer) for one in (*args, *kwargs.values())):
-            return make(*args, **kwargs)
-        with jax.ensure_compile_time_eval():
-            found = make(*args, **kwargs)
-            return tuple(found) if found.ndim == 1 and make.__name__ == "split" else found
-
-    return made
+    closed = jax.make_jaxpr(function)(*arrays)
+    partial_eval = import_module("jax.interpreters.partial_eval")
+    kept, _ = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars), instantiate=True)
+    return tuple(import_module("jax.core").eval_jaxpr(kept, closed.consts, *arrays))
 
 
 @contextmanager

@@ -206,7 +206,13 @@ def _of_flax(model: Any) -> _Function:
     if isinstance(model, nnx.Module):
         answering = nnx.clone(model)
         answering.eval()
-        return _Function(partial(answering, **_flags(answering.__call__)), *_arguments(answering.__call__))
+        flags = _flags(answering.__call__)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            """Of a copy of its own: a cell counts the keys that it gives away, also while it is traced."""
+            return nnx.clone(answering)(*args, **kwargs, **flags)
+
+        return _Function(call, *_arguments(answering.__call__))
     if getattr(model, "scope", None) is not None:
         module, variables = model.unbind()
         return _of_pair(module, variables)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -100,6 +101,7 @@ def test_zsh_completes_what_is_typed(tmp_path: Path, script: Path) -> None:
     functions.mkdir()
     script.rename(functions / "_modelrocket")
     typing = [installed("zsh"), "-f", "-c", ZSH, "zsh", str(functions)]
-    done = subprocess.run(typing, capture_output=True, text=True, check=True, timeout=60)
+    unbounded = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    done = subprocess.run(typing, capture_output=True, text=True, check=True, timeout=60, env=unbounded)
     assert "upload" in done.stdout
     assert "--quantize" in done.stdout

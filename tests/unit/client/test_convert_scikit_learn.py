@@ -504,6 +504,16 @@ def test_neighbours_within_a_radius_vote_as_they_do(name: str, weights: str, out
 
 
 @pytest.mark.parametrize("weights", ["uniform", "distance"])
+@pytest.mark.filterwarnings("ignore")
+def test_a_neighbour_at_the_radius_itself_counts(weights: str) -> None:
+    known = np.array([[0, 0], [3, 4], [6, 8], [6, 8]])
+    model = RadiusNeighborsRegressor(5.0, weights=weights).fit(known, [1.0, 2.0, 4.0, 8.0])
+    asked = np.array([[0, 0], [3, 4], [6, 8], [9, 12], [0, -5], [0, -5.000001]], np.float32)
+    answers = run(convert(model, np.float32, sample=known), asked)
+    np.testing.assert_allclose(answers["modelOutput"], model.predict(asked), rtol=1e-6)
+
+
+@pytest.mark.parametrize("weights", ["uniform", "distance"])
 @pytest.mark.parametrize("targets", [WINES[:, 0], WINES[:, :2], CULTIVARS], ids=["one", "two", "integers"])
 @pytest.mark.filterwarnings("ignore")
 def test_neighbours_within_a_radius_have_the_mean_that_they_have(targets: Array, weights: str) -> None:
@@ -616,6 +626,13 @@ def _mine(rows: Array) -> Array:
             None,
             r"Matern\(nu=3\.3\) of a Gaussian process does not convert.\n.*ConstantKernel, DotProduct",
             id="a kernel without a form",
+        ),
+        pytest.param(
+            GaussianProcessClassifier(multi_class="one_vs_one").fit(TRAIN_X[:40], TRAIN_Y[:40]),
+            None,
+            None,
+            "one_vs_one multi-class mode does not support predicting probability estimates",
+            id="a Gaussian process without probabilities",
         ),
         pytest.param(
             RadiusNeighborsClassifier(1e6).fit(TRAIN_X, TRAIN_Y),

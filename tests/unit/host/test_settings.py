@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from chalicelib.contract.limiting import AccountLimits
 from host_container.providers import Provider
 from host_container.settings import InvalidSettings, Isolation, Settings
 
@@ -41,6 +42,17 @@ def test_defaults_are_two_gib_of_memory_and_five_times_that_on_disk() -> None:
     )
 
 
+def test_other_hosts_are_near_unless_it_is_said_where() -> None:
+    assert str(Settings.from_env(GOOD | {"MODELROCKET_HOST_ADDRESS": "10.1.2.3"}).neighbours) == "10.1.0.0/16"
+    told = Settings.from_env(GOOD | {"MODELROCKET_HOST_NETWORK": "10.0.0.0/8"})
+    assert str(told.neighbours) == "10.0.0.0/8"
+
+
+def test_an_accounts_limits_are_those_of_the_gateways() -> None:
+    told = {"MODELROCKET_ACCOUNT_REQUESTS_PER_SECOND": "50", "MODELROCKET_ACCOUNT_CONCURRENCY": "7"}
+    assert Settings.from_env(GOOD | told).account == AccountLimits.of(50, 7)
+
+
 def test_the_disk_follows_the_memory() -> None:
     settings = Settings.from_env(GOOD | {"MODELROCKET_MEMORY_BYTES_MAX": "1000"})
     assert (settings.memory_bytes_max, settings.disk_bytes_max) == (1000, 5000)
@@ -58,6 +70,9 @@ def test_every_problem_is_named_at_once() -> None:
         pytest.param("HOST_ID", "a/b", id="a host id is a plain word"),
         pytest.param("HOST_ADDRESS", "example.org", id="an address is no name"),
         pytest.param("HOST_PORT", "70000", id="a port fits 16 bits"),
+        pytest.param("HOST_NETWORK", "10.0.0.1/8", id="a network has no host bits"),
+        pytest.param("ACCOUNT_REQUESTS_PER_SECOND", "nan", id="a rate is a number"),
+        pytest.param("ACCOUNT_CONCURRENCY", "0", id="a cap is above 0"),
         pytest.param("HOST_PORT", "http", id="a port is a number"),
         pytest.param("REDIS_URL", "http://x", id="redis speaks redis"),
         pytest.param("S3_ENDPOINT_URL", "s3://x", id="S3 speaks HTTP"),

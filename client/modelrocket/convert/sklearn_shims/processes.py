@@ -20,7 +20,6 @@ from modelrocket.tensors import Array
 _ERF_MAX = 6.0
 """Beyond it the error function is 1."""
 _ERF_DEGREE = 20
-_ONE_VERSUS_REST = "OneVsRestClassifier"
 _MEAN_ALONE: Mapping[str, list[Any]] = {"return_cov": [False], "return_std": [False]}
 """skl2onnx asks for these options of a regressor."""
 
@@ -49,17 +48,12 @@ def _classifier(model: Any, nodes: Nodes, rows: str, dtype: str) -> list[Answer]
         index = nodes.reshape(nodes.cast(above, "int64"), -1)
         first = nodes.add("Sub", nodes.constant(np.array(1.0)), second)
         probabilities = nodes.add("Concat", first, second, axis=1)
-    elif type(base).__name__ == _ONE_VERSUS_REST:
+    else:  # one versus the rest: scikit-learn has no probabilities of one versus one
         each = [_latent(one, nodes, wide)[1] for one in base.estimators_]
         together = nodes.add("Concat", *each, axis=1)
         index = nodes.add("ArgMax", together, axis=1, keepdims=0)
         total = nodes.add("ReduceSum", together, nodes.constant(np.array([1])), keepdims=1)
         probabilities = nodes.add("Div", together, total)
-    else:
-        raise ConversionError(
-            f"GaussianProcessClassifier(multi_class={model.multi_class!r}) gives no probabilities.",
-            hint='Fit it with multi_class="one_vs_rest".',
-        )
     return [
         labels(nodes, index, model.classes_),
         Answer(probabilities, "float64", (None, len(model.classes_))),

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import zlib
-from typing import Final
+from typing import Final, TypeVar
 
 from chalicelib.contract import limits
-from chalicelib.contract.errors import InvalidRequest, UnsupportedEncoding
-from host_container.http1 import too_large
+from chalicelib.contract.errors import InvalidRequest, PayloadTooLarge, UnsupportedEncoding
 
+Body = TypeVar("Body", bytes, bytearray)
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
-_PLAIN: Final = frozenset({b"", b"identity"})
-_COMPRESSED: Final = frozenset({b"gzip", b"deflate"})
+_PLAIN: Final = frozenset({"", "identity"})
+_COMPRESSED: Final = frozenset({"gzip", "deflate"})
 
 
-def decoded(body: bytearray, encoding: bytes) -> bytes | bytearray:
+def too_large() -> PayloadTooLarge:
+    return PayloadTooLarge(f"A request body has at most {limits.BODY_BYTES_MAX} bytes.")
+
+
+def decoded(body: Body, encoding: str) -> bytes | Body:
     """The body as it was before its Content-Encoding.
 
     Raises UnsupportedEncoding, PayloadTooLarge, InvalidRequest.
