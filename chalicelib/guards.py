@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
 
 from chalicelib import cookies
 from chalicelib.api import Asked
 from chalicelib.audit import Audit
 from chalicelib.auditing import entries
 from chalicelib.auth import Auth, Principal
+from chalicelib.contract import limits
+from chalicelib.contract.errors import RateLimited
+from chalicelib.contract.limiting import LocalRates, Rate
 from chalicelib.http import Happened
 from chalicelib.idempotency import HEADER, Attempt, Attempts
 from chalicelib.sessions import Sessions
+
+_PACE: Final = Rate.of(limits.MANAGEMENT_REQUESTS_PER_SECOND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +30,21 @@ class RouteGuards:
     attempts: Attempts
     audit: Audit
     public_url: str
+    monotonic: Callable[[], float]
+    pace: LocalRates = field(default_factory=lambda: LocalRates(entries_max=limits.MANAGEMENT_ACCOUNTS_MAX))
 
     def authenticate(self, asked: Asked) -> Principal:
-        """By the key that it shows, else by its session. Raises Unauthenticated, PermissionDenied."""
+        """By the key that it shows, else by its session.
+
+        Raises Unauthenticated, PermissionDenied, RateLimited for an account that asks too often.
+        """
+        principal = self._principal(asked)
+        refused = self.pace.take([(principal.tenant, _PACE)], cost=1, now=self.monotonic())
+        if refused is not None:
+            raise RateLimited("This account asks more often than it may.", retry_after=refused[1])
+        return principal
+
+    def _principal(self, asked: Asked) -> Principal:
         authorization = asked.headers.get("authorization")
         secret = None if authorization else cookies.session_secret(asked.headers, self.public_url)
         if secret is None:

@@ -13,10 +13,11 @@ from uuid import UUID
 import msgspec
 
 from chalicelib.accounts import Email, Name, Password, change
-from chalicelib.auth import Principal
+from chalicelib.auth import Principal, require
 from chalicelib.contract import limits
 from chalicelib.contract.errors import Conflict, NotFound
 from chalicelib.contract.hotstate import HotState
+from chalicelib.contract.messages import Scope
 from chalicelib.passwords import check_password, read_email
 from chalicelib.ports import Passwords, Store
 from chalicelib.records import Account
@@ -100,9 +101,18 @@ class Operators:
         self._mark(account)
         return account
 
-    def set_password(self, account_id: str, asked: NewPassword) -> Account:
-        """All its sessions end. Raises NotFound, InvalidRequest, Conflict where nobody logs in to it."""
+    def set_password(self, principal: Principal, account_id: str, asked: NewPassword) -> Account:
+        """All its sessions end.
+
+        Whoever knows an account's password may do all that it may: nobody gives themselves more by this.
+        Raises NotFound, InvalidRequest, PermissionDenied where the caller may not do everything, Conflict for
+        one's own and where nobody logs in to it.
+        """
         account = self._account(account_id)
+        if account.id == principal.tenant:
+            raise Conflict("This is your own account: POST /v1/account/password")
+        for scope in Scope:
+            require(principal, scope)
         if not account.email:
             raise Conflict("Nobody logs in to this account: it has no e-mail address.")
         check_password(asked.password, email=account.email)

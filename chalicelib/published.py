@@ -149,6 +149,7 @@ class Limits(msgspec.Struct, frozen=True):
     retention_seconds: float
     upload_url_seconds: int
     idempotency_seconds: int
+    management_requests_per_second: float
     inference: InferenceLimits
     payload_bytes_max: int
     payload_seconds: int
@@ -174,6 +175,7 @@ def published(settings: Settings) -> Limits:
         retention_seconds=settings.retention_seconds,
         upload_url_seconds=limits.UPLOAD_URL_SECONDS,
         idempotency_seconds=limits.IDEMPOTENCY_SECONDS,
+        management_requests_per_second=limits.MANAGEMENT_REQUESTS_PER_SECOND,
         inference=_inference(settings),
         payload_bytes_max=limits.PAYLOAD_BYTES_MAX,
         payload_seconds=limits.PAYLOAD_SECONDS,

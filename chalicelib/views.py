@@ -537,6 +537,26 @@ class OpenInferenceModel(msgspec.Struct, frozen=True):
     outputs: list[OpenInferenceTensor]
 
 
+class OpenInferenceServer(msgspec.Struct, frozen=True):
+    """What speaks the protocol."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class OpenInferenceLive(msgspec.Struct, frozen=True):
+    """The process answers."""
+
+    live: bool
+
+
+class OpenInferenceServerReady(msgspec.Struct, frozen=True):
+    """A host would run a model."""
+
+    ready: bool
+
+
 class OpenInferenceReady(msgspec.Struct, frozen=True):
     """Whether the version would answer."""
 

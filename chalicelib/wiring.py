@@ -115,7 +115,7 @@ def build(environ: Mapping[str, str]) -> ControlPlane:
         hot=hot,
         objects=objects,
         auth=auth,
-        guards=RouteGuards(auth, sessions, attempts, audit, settings.public_url),
+        guards=RouteGuards(auth, sessions, attempts, audit, settings.public_url, time.monotonic),
         sessions=sessions,
         accounts=Accounts(
             store=store,

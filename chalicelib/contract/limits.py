@@ -264,6 +264,9 @@ AUDIT_VERIFIED_MAX: Final = 10_000
 USER_AGENT_LENGTH_MAX: Final = 200
 
 # The control plane.
+MANAGEMENT_REQUESTS_PER_SECOND: Final = 200.0
+"""Of an account, by each process of the gateway for itself; a burst is of two seconds."""
+MANAGEMENT_ACCOUNTS_MAX: Final = 16_384
 IDEMPOTENCY_SECONDS: Final = 24 * 3600
 """How long an Idempotency-Key stands for its first request."""
 IDEMPOTENCY_RUNNING_SECONDS: Final = 30.0

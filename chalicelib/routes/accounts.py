@@ -98,7 +98,7 @@ def unsuspend_account(principal: Principal, account_id: str) -> accountviews.Acc
 @route("POST", "/v1/operator/accounts/{account_id}/password", scope=Scope.OPERATE, audit="account.password")
 def give_password(principal: Principal, account_id: str, body: NewPassword) -> accountviews.Account:
     """Give an account another password, which has to be changed at the next log-in. Its sessions end."""
-    return accountviews.account(plane().operators.set_password(account_id, body))
+    return accountviews.account(plane().operators.set_password(principal, account_id, body))
 
 
 def _logged_in(asked: Asked, logged_in: LoggedIn) -> accountviews.LoggedIn:

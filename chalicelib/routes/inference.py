@@ -65,6 +65,25 @@ def model_ready(asked: Asked, model_id: str, number: str = "") -> dict[str, Any]
     return metadata.ready(*plane().router.describe(_authorization(asked), ModelPath(model_id, number)))
 
 
+@route("GET", "/v2", open_inference=True, answers=views.OpenInferenceServer)
+def describe_server() -> dict[str, Any]:
+    """What speaks Open Inference Protocol v2 here."""
+    return metadata.server()
+
+
+@route("GET", "/v2/health/live", open_inference=True, answers=views.OpenInferenceLive)
+def live() -> dict[str, Any]:
+    """The process answers."""
+    return {"live": True}
+
+
+@route("GET", "/v2/health/ready", open_inference=True, answers=views.OpenInferenceServerReady)
+def ready() -> dict[str, Any]:
+    """Whether a host would run a model."""
+    plane().router.check_ready()
+    return {"ready": True}
+
+
 @route("POST", "/v1/payloads", status=201)
 def begin_payload(asked: Asked, body: BeginPayload) -> views.Payload:
     """Announce inputs that are too large for a request, and get a grant to store them."""

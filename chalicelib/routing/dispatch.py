@@ -127,6 +127,12 @@ class Dispatcher:
         failed = self._try(dispatch, second)
         return _told(dispatch.reply) if failed is None else _in_the_end(dispatch.reply, failed)
 
+    def check_ready(self) -> None:
+        """Raises NoCapacity where no host is alive, DependencyFailed."""
+        now, hosts = self._fleet()
+        if not alive(hosts, now=now):
+            raise NoCapacity("No host is ready to run models right now.", retry_after=_NO_HOST_SECONDS)
+
     def ask(self, dispatch: Dispatch, headers: Mapping[str, str]) -> HostReply:
         """Something more about the same request, of the host that answered it.
 

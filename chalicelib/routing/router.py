@@ -72,9 +72,7 @@ class Router:
         """`infer` for what has been read."""
         started = self._monotonic()
         plain = asked.token or bearer(call.authorization)
-        cost = (
-            0 if asked.answer_id else request_cost(len(call.body))
-        )  # whose answer is fetched later has paid
+        cost = 0 if asked.answer_id else request_cost(len(call.body))  # a later answer has been paid for
         seen = self._lookups.admit(plain, asked.model_id, cost=cost)
         dispatch = Dispatch(call, asked, seen, ends=started + call.deadline_seconds)
         status = 0
@@ -104,6 +102,10 @@ class Router:
         seen = self._lookups.admit(bearer(authorization), path.model_id, cost=1)
         self._admissions.release(seen.lease)
         return seen.model, named(seen.model, path.version)
+
+    def check_ready(self) -> None:
+        """Raises NoCapacity where no host would run anything, DependencyFailed."""
+        self._dispatcher.check_ready()
 
     def permit(self, plain: str | None, model_id: str, *, size: int) -> ModelRecord:
         """The model, if this credential may run it now with so many bytes. Raises ModelRocketError."""

@@ -194,6 +194,17 @@ def test_a_v2_body(doors: tuple[str, ...], deployment: Deployment, body: Any, st
     assert same_v2(doors, deployment, json=body).status_code == status
 
 
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [("", {"name": "modelrocket"}), ("/health/live", {"live": True}), ("/health/ready", {"ready": True})],
+)
+def test_what_a_server_says_of_itself(doors: tuple[str, ...], path: str, told: dict[str, Any]) -> None:
+    replies = [httpx.get(f"{door}/v2{path}", timeout=30) for door in doors]
+    assert {reply.status_code for reply in replies} == {200}
+    assert all(reply.json() == replies[0].json() for reply in replies)
+    assert told.items() <= replies[0].json().items()
+
+
 BINARY = {"inputs": [{"name": "modelInput", "shape": [2, 1], "datatype": "FP32"}]}
 
 

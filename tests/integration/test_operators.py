@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -64,7 +65,8 @@ def test_f13_making_an_account_again_finds_it(people: People, store: MongoStore)
 def test_a_new_password_ends_the_sessions_and_must_be_changed(people: People) -> None:
     bob = people.sign_up("bob")
     people.clock.pass_by(seconds=1)
-    people.operators.set_password(bob.account.id, NewPassword(GIVEN))
+    operator = people.sessions.principal(people.log_in("operator").secret)
+    people.operators.set_password(operator, bob.account.id, NewPassword(GIVEN))
     with pytest.raises(Unauthenticated):
         people.sessions.principal(bob.secret)
     with pytest.raises(Unauthenticated):
@@ -209,7 +211,20 @@ def test_an_operator_does_not_suspend_itself_or_nobody(people: People) -> None:
     with pytest.raises(NotFound):
         people.operators.unsuspend("nobody")
     with pytest.raises(NotFound):
-        people.operators.set_password("nobody", NewPassword(GIVEN))
+        people.operators.set_password(operator, "nobody", NewPassword(GIVEN))
+
+
+def test_nobody_gets_more_rights_by_giving_a_password(people: People) -> None:
+    """Whoever knows an account's password can do all that it may, so a key that may less gives none."""
+    operator = people.sessions.principal(people.log_in("operator").secret)
+    key = replace(operator, scopes=frozenset({Scope.OPERATE}))
+    bob = people.sign_up("bob")
+    with pytest.raises(PermissionDenied):
+        people.operators.set_password(key, bob.account.id, NewPassword(GIVEN))
+    for caller in (operator, key):
+        with pytest.raises(Conflict, match="your own"):
+            people.operators.set_password(caller, operator.tenant, NewPassword(GIVEN))
+    people.log_in("bob")
 
 
 def _hot_says(hot: HotState, plain: str) -> bool:
