@@ -53,6 +53,7 @@ class HttpHostCalls:
         line = self._kept(place)
         try:
             if line is None:
+                self._tidy()
                 line = _Line.open(place, timeout=min(limits.CONNECT_SECONDS_MAX, timeout))
             reply, keep = line.ask(_request(body, headers), until, self._clock)
         except TimeoutError as error:
@@ -80,6 +81,13 @@ class HttpHostCalls:
                 return line
             line.close()
         return None
+
+    def _tidy(self) -> None:
+        """Hosts come and go: what nobody has used for long is closed."""
+        for idle in list(self._idle.values()):
+            with contextlib.suppress(IndexError):  # other threads take from it too
+                while self._clock() - idle[0].used_at >= _IDLE_SECONDS_MAX:
+                    idle.popleft().close()
 
     def _broken(self, place: Place, line: _Line | None) -> None:
         if line is not None:

@@ -380,3 +380,11 @@ def test_an_upload_id_is_set_once_and_replaced_only_by_who_knows_it(store: Mongo
     assert again.upload_ids == {VersionFile.WEIGHTS: "anew", VersionFile.MODEL: "graph"}
     store.start_preparing("v1")
     assert not store.set_upload_id(again, VersionFile.MODEL, "too late")
+
+
+def test_what_does_not_fit_does_not_end_a_page(store: MongoStore) -> None:
+    for number in range(6):
+        store.ensure_model(msgspec.structs.replace(model(), id=f"m{number}", name=f"n{number}"))
+    store._models.update_many({"_id": {"$in": ["m0", "m2"]}}, {"$set": {"created_at": "never"}})
+    assert [one.id for one in store.models("alice", "", 3)] == ["m1", "m3", "m4"]
+    assert [one.id for one in store.models("alice", "m4", 3)] == ["m5"]

@@ -76,7 +76,7 @@ def wires_through(servers: EmbeddedServers, proxy: Middlebox, clock: Clock) -> I
 
 def served(wires: Wires) -> bool:
     try:
-        return wires.call(PING) == b"PONG"
+        return bool(wires.call(PING) == b"PONG")
     except DependencyFailed:
         return False
 

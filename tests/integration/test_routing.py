@@ -656,7 +656,11 @@ def test_s10_where_nobody_else_could_be_asked_nothing_is_taken_from_the_budget(w
     for _ in range(limits.RETRIES_PER_SECOND_MIN * limits.RETRY_WINDOW_SECONDS + 10):
         assert world.infer().reply.status == 503
     plays = [goes_away, answers]
-    world.add_host("a", lambda one: plays.pop(0)(one))
+
+    def play(one: Heartbeat) -> HostReply:
+        return plays.pop(0)(one)
+
+    world.add_host("a", play)
     assert world.infer().reply.status == 200
 
 
@@ -696,7 +700,7 @@ def test_a_later_try_holds_its_host_from_when_it_begins(world: World, raw_redis:
     ahead = [0.0]
     clocks = Clocks(monotonic=lambda: time.monotonic() + ahead[0], unix=time.time)
     world.router = router_over(world.plane, world.hosts, clocks=clocks)
-    scores = []
+    scores: list[float] = []
 
     def late(one: Heartbeat) -> HostReply:
         ahead[0] += 10

@@ -226,3 +226,21 @@ def test_no_connection_is_kept_longer_than_the_host_keeps_it() -> None:
         now[0] += limits.IDLE_SECONDS_MAX
         ask(calls, host.at)
         assert host.connections == 2
+
+
+def test_connections_to_a_host_that_nobody_asks_any_more_are_closed() -> None:
+    now = [0.0]
+    calls = HttpHostCalls(lambda: now[0])
+    left = threading.Event()
+
+    def turn(caller: socket.socket, request: bytes) -> bool:
+        says(OK)(caller, request)
+        if not caller.recv(1):
+            left.set()
+        return False
+
+    with played(turn) as gone, played(says(OK)) as host:
+        ask(calls, gone.at)
+        now[0] += limits.IDLE_SECONDS_MAX
+        ask(calls, host.at)
+        assert left.wait(5)

@@ -16,6 +16,7 @@ from chalicelib.adapters.mongo.database import (
     insert,
     read,
     read_all,
+    read_page,
     required,
     translated,
 )
@@ -65,8 +66,8 @@ class MongoAccounts:
 
     def accounts_page(self, after: str, limit: int) -> Sequence[Account]:
         with translated():
-            cursor = self._accounts.find({"_id": {"$gt": after}}).sort("_id", ASCENDING).limit(limit)
-            return read_all(cursor, Account)
+            cursor = self._accounts.find({"_id": {"$gt": after}}).sort("_id", ASCENDING)
+            return read_page(cursor, Account, limit)
 
     def suspended_accounts(self) -> Sequence[Account]:
         with translated():

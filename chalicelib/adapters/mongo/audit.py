@@ -8,7 +8,15 @@ from typing import Final
 
 from pymongo import ASCENDING, DESCENDING
 
-from chalicelib.adapters.mongo.database import Database, Document, insert, read, read_all, translated
+from chalicelib.adapters.mongo.database import (
+    Database,
+    Document,
+    insert,
+    read,
+    read_all,
+    read_page,
+    translated,
+)
 from chalicelib.records import AuditChain, AuditEntry
 
 _EXPIRED_AT_ONCE: Final = 1_000
@@ -55,7 +63,7 @@ class MongoAudit:
             query["number"] = {"$lt": before}
         query |= {name: value for name, value in (("action", action), ("object_id", object_id)) if value}
         with translated():
-            return read_all(self._audit.find(query).sort("number", DESCENDING).limit(limit), AuditEntry)
+            return read_page(self._audit.find(query).sort("number", DESCENDING), AuditEntry, limit)
 
     def audit_range(self, tenant: str, after: int, limit: int) -> Sequence[AuditEntry]:
         query = {"tenant": tenant, "number": {"$gt": after}}

@@ -8,6 +8,7 @@ whole by an index, and pages go by range.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,6 +17,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from pymongo import MongoClient
 from pymongo.collection import Collection
+from pymongo.cursor import Cursor
 from pymongo.errors import DuplicateKeyError, PyMongoError
 from pymongo.write_concern import WriteConcern
 
@@ -92,6 +94,16 @@ def required(found: Mapping[str, Any] | None, kind: type[Record]) -> Record:
 
 def read_all(found: Any, kind: type[Record]) -> tuple[Record, ...]:
     return tuple(record for one in found if (record := read(one, kind)) is not None)
+
+
+def read_page(found: Cursor[Document], kind: type[Record], limit: int) -> tuple[Record, ...]:
+    """The first so many that fit their schema: what does not must not look like the end."""
+    documents = list(found.limit(limit))
+    page = read_all(documents, kind)
+    if len(page) == len(documents):
+        return page
+    readable = (record for one in found.clone().limit(0) if (record := read(one, kind)) is not None)
+    return tuple(itertools.islice(readable, limit))
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from chalicelib.adapters.mongo.database import (
     insert,
     read,
     read_all,
+    read_page,
     required,
     translated,
 )
@@ -96,5 +97,5 @@ class MongoModels:
 
 def _models_in(collection: Collection[Document], query: Document, limit: int) -> Sequence[Model]:
     with translated():
-        cursor = collection.find(query, _WITHOUT_HISTORY).sort("_id", ASCENDING).limit(limit)
-        return read_all(cursor, Model)
+        cursor = collection.find(query, _WITHOUT_HISTORY).sort("_id", ASCENDING)
+        return read_page(cursor, Model, limit)

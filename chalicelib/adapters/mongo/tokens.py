@@ -14,7 +14,15 @@ from pymongo import ASCENDING, DESCENDING, UpdateOne
 from pymongo.errors import DuplicateKeyError
 from pymongo.write_concern import WriteConcern
 
-from chalicelib.adapters.mongo.database import Database, Document, document, read, read_all, translated
+from chalicelib.adapters.mongo.database import (
+    Database,
+    Document,
+    document,
+    read,
+    read_all,
+    read_page,
+    translated,
+)
 from chalicelib.ports import ChangePoint
 from chalicelib.records import Token
 
@@ -73,7 +81,7 @@ class MongoTokens:
                 older = {"created_at": {"$lt": last["created_at"]}}
                 query["$or"] = [older, {"created_at": last["created_at"], "_id": {"$lt": after}}]
             newest_first = [("created_at", DESCENDING), ("_id", DESCENDING)]
-            return read_all(self._tokens.find(query).sort(newest_first).limit(limit), Token)
+            return read_page(self._tokens.find(query).sort(newest_first), Token, limit)
 
     def count_tokens(self, tenant: str, model_id: str | None, *, at: datetime) -> int:
         unexpired = [{"expires_at": None}, {"expires_at": {"$gt": at}}]
@@ -114,8 +122,8 @@ class MongoTokens:
 
     def tokens_page(self, after: str, limit: int) -> Sequence[Token]:
         with translated():
-            cursor = self._tokens.find({"sha256": {"$gt": after}}).sort("sha256", ASCENDING).limit(limit)
-            return read_all(cursor, Token)
+            cursor = self._tokens.find({"sha256": {"$gt": after}}).sort("sha256", ASCENDING)
+            return read_page(cursor, Token, limit)
 
     def changed_tokens(self, after: ChangePoint, limit: int) -> tuple[Sequence[Token], ChangePoint]:
         at_once = {"changed_at": after.at, "sha256": {"$gt": after.sha256}}

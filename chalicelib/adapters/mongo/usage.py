@@ -15,7 +15,7 @@ import msgspec
 from pymongo import ASCENDING, UpdateOne
 from pymongo.collection import Collection
 
-from chalicelib.adapters.mongo.database import Database, Document, read, read_all, translated
+from chalicelib.adapters.mongo.database import Database, Document, read, read_all, read_page, translated
 from chalicelib.contract import limits
 from chalicelib.contract.metering import Usage, UsageKey
 from chalicelib.records import UsagePeriod
@@ -84,8 +84,8 @@ class MongoUsage:
         if model_id is not None:
             query["model_id"] = model_id
         with translated():
-            found = self._usage[kept].find(query).sort("_id", ASCENDING).limit(limit)
-            return read_all(found, UsagePeriod)
+            found = self._usage[kept].find(query).sort("_id", ASCENDING)
+            return read_page(found, UsagePeriod, limit)
 
 
 def _grown_day(key: UsageKey, day: datetime, hour: UsagePeriod) -> UpdateOne:

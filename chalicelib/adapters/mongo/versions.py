@@ -9,7 +9,15 @@ from typing import Final
 import msgspec
 from pymongo import ASCENDING, DESCENDING
 
-from chalicelib.adapters.mongo.database import Database, Document, insert, read, read_all, translated
+from chalicelib.adapters.mongo.database import (
+    Database,
+    Document,
+    insert,
+    read,
+    read_all,
+    read_page,
+    translated,
+)
 from chalicelib.contract.messages import Preparation, PrepareResult, VersionFile, encode
 from chalicelib.records import VERSION_MOVES, Version, VersionState
 
@@ -70,7 +78,7 @@ class MongoVersions:
     def versions_in(self, state: VersionState, *, activation_pending: bool, limit: int) -> Sequence[Version]:
         query = {"state": state.value, "activation_pending": activation_pending}
         with translated():
-            return read_all(self._versions.find(query).sort("created_at", ASCENDING).limit(limit), Version)
+            return read_page(self._versions.find(query).sort("created_at", ASCENDING), Version, limit)
 
     def set_upload_id(self, version: Version, file: VersionFile, upload_id: str) -> bool:
         field = f"upload_ids.{file}"
@@ -104,7 +112,7 @@ class MongoVersions:
     def deleted_page(self, after: str, limit: int) -> Sequence[Version]:
         query = {"state": VersionState.DELETED.value, "_id": {"$gt": after}}
         with translated():
-            return read_all(self._versions.find(query).sort("_id", ASCENDING).limit(limit), Version)
+            return read_page(self._versions.find(query).sort("_id", ASCENDING), Version, limit)
 
     def remove_version(self, version: Version) -> None:
         with translated():
@@ -113,7 +121,7 @@ class MongoVersions:
     def _versions_behind(self, tenant: str, model_id: str, after: int, limit: int) -> Sequence[Version]:
         query = {"tenant": tenant, "model_id": model_id, "number": {"$gt": after}}
         with translated():
-            return read_all(self._versions.find(query).sort("number", ASCENDING).limit(limit), Version)
+            return read_page(self._versions.find(query).sort("number", ASCENDING), Version, limit)
 
     def finish_ready(self, result: PrepareResult) -> bool:
         found = {name: msgspec.to_builtins(getattr(result, name)) for name in _FOUND}
