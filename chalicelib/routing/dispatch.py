@@ -15,39 +15,30 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from http import HTTPStatus
 from ipaddress import ip_address
-from math import prod
 from typing import Final
 
-import msgspec
-
 from chalicelib.contract import limits
-from chalicelib.contract.choice import Weigh, alive, destinations, expected_seconds, mirrored
+from chalicelib.contract.choice import Weigh, alive, destinations, mirrored
+from chalicelib.contract.dispatches import (
+    error_code,
+    is_for_another,
+    is_own_fault,
+    patience,
+    refused,
+    unreachable,
+)
 from chalicelib.contract.errors import DeadlineExceeded, DependencyFailed, ModelRocketError, NoCapacity
 from chalicelib.contract.health import Ejections, RetryBudget
 from chalicelib.contract.hotstate.admission import Admissions, RouteView
-from chalicelib.contract.messages import Heartbeat, ReplicaState, TensorSignature, VersionRecord
+from chalicelib.contract.messages import Heartbeat, VersionRecord
 from chalicelib.contract.tokens import Ticket
 from chalicelib.ports import HostCalls, HostReply, HostUnreachable
 from chalicelib.routing.calls import Asked, InferenceCall
 from chalicelib.routing.lookups import Seen
 from chalicelib.settings import Network
 
-_OWN_FAULTS: Final = frozenset({"internal", "dependency", ""})
-"""Codes of 5xx that a host, not a model, is to blame for; an answer that is none of ours is too."""
-_FINAL: Final = "model_loading"
-"""The one 503 that no other host would answer better: it would only load the model once more."""
-_NO_HOST_SECONDS: Final = 2.0
-_P99_TO_MEAN: Final = 3.0
-_TRY_SECONDS_MIN: Final = 1.0
-_LAST_SECONDS: Final = 1.0
-"""Of the deadline, what is left for another try."""
-_COLD_SECONDS: Final = 5.0
-_LOADS: Final = 3.0
-"""A cold version is given so many times its measured load."""
-_FETCH_BYTES_PER_SECOND: Final = 50e6
 _ADDRESSES_MAX: Final = 4_096
-_BYTES_PER_NUMBER_MIN: Final = 2
-"""In JSON, with what parts it from the next; nothing is shorter in binary but a byte."""
+_NO_HOST_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +203,8 @@ class Dispatcher:
         if remaining <= 0:
             raise DeadlineExceeded("The model did not answer in time.")
         self._begin(dispatch, target, now=began)
-        timeout = remaining if dispatch.tries == limits.TRIES_MAX else _patience(dispatch, remaining)
+        last = dispatch.tries == limits.TRIES_MAX or not self._budget.allows(now=began)
+        timeout = remaining if last else _patience(dispatch, remaining)
         ticket = self._ticket(dispatch, target, remaining)
         headers = {**dispatch.asked.headers, "X-Rocket-Ticket": ticket}
         try:
@@ -225,9 +217,9 @@ class Dispatcher:
             ended = self._clocks.monotonic()
             dispatch.seconds = ended - began
         dispatch.reply = reply
-        code = _code(reply) if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR else ""
+        code = error_code(reply.body) if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR else ""
         self._judge(target.host, reply.status, code, now=ended)
-        return reply if _elsewhere(reply.status, code) else None
+        return reply if is_for_another(reply.status, code) else None
 
     def _begin(self, dispatch: Dispatch, target: _Target, *, now: float) -> None:
         """The host has one more in flight, and the one before it one less."""
@@ -250,7 +242,7 @@ class Dispatcher:
             self._ejections.silent(host.host_id, now=now)
 
     def _judge(self, host: Heartbeat, status: int, code: str, *, now: float) -> None:
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR and code in _OWN_FAULTS:
+        if is_own_fault(status, code):
             self._ejections.failed(host.host_id, now=now)
         else:
             self._ejections.answered(host.host_id, now=now)
@@ -305,28 +297,6 @@ class _InFlight:
                 del self._counts[host_id]
 
 
-class _ErrorBody(msgspec.Struct):
-    """Of either protocol: code inside "error", or beside its text."""
-
-    error: object = None
-    code: str = ""
-
-
-def _code(reply: HostReply) -> str:
-    try:
-        body = msgspec.json.decode(reply.body, type=_ErrorBody)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return ""
-    return str(body.error.get("code", "")) if isinstance(body.error, dict) else body.code
-
-
-def _elsewhere(status: int, code: str) -> bool:
-    """Whether another host may do better than this answer."""
-    if status == HTTPStatus.MISDIRECTED_REQUEST:
-        return True
-    return status == HTTPStatus.SERVICE_UNAVAILABLE and code != _FINAL
-
-
 def _misdirected(failed: HostReply | HostUnreachable) -> bool:
     return isinstance(failed, HostReply) and failed.status == HTTPStatus.MISDIRECTED_REQUEST
 
@@ -359,49 +329,17 @@ def _in_the_end(reply: HostReply | None, failed: HostReply | HostUnreachable) ->
 
 
 def _as_error(failed: HostReply | HostUnreachable) -> ModelRocketError:
-    if isinstance(failed, HostReply):
-        return NoCapacity("No host took the request. Try again.")
-    if failed.timed_out:
-        return DeadlineExceeded("The model did not answer in time.")
-    return DependencyFailed("The host running the model went away. Try again.", retry_after=1)
+    return refused() if isinstance(failed, HostReply) else unreachable(timed_out=failed.timed_out)
 
 
 def _patience(dispatch: Dispatch, remaining: float) -> float:
-    """How long to wait for a host that may hang while another could answer; at most what leaves it time to.
-
-    By what such requests take there with those before it, and by what the rows that may be in the body take.
-    """
+    """How long to wait for a host that may hang while another could answer."""
     version, host, seen = dispatch.version, dispatch.host, dispatch.seen
     assert version is not None and host is not None
-    if (
-        seen.hosts_registered <= 1 or dispatch.asked.inputs_from
-    ):  # how many rows are in the store is not known
+    if seen.hosts_registered <= 1 or dispatch.asked.inputs_from:  # how many rows are in the store?
         return remaining
-    passport = version.passport
-    if _is_ready(seen.view, version, host):
-        waiting = seen.view.in_flight.get(host.host_id, 0) + 1
-        expected = expected_seconds(seen.view, version, host.host_id) * waiting
-        largest = passport.run_ms / 1000 * len(dispatch.asked.inputs) / _BYTES_PER_NUMBER_MIN
-        if largest * _P99_TO_MEAN > _TRY_SECONDS_MIN:
-            expected += largest / _numbers_in_a_row(version.signature.inputs)
-        wanted = max(_TRY_SECONDS_MIN, _P99_TO_MEAN * expected)
-    else:
-        load = passport.load_ms / 1000 + version.bytes_in_all / _FETCH_BYTES_PER_SECOND
-        wanted = _COLD_SECONDS + _LOADS * load
-    return min(wanted, max(remaining - _LAST_SECONDS, remaining / limits.TRIES_MAX))
-
-
-def _is_ready(view: RouteView, version: VersionRecord, host: Heartbeat) -> bool:
-    return any(
-        replica.state is ReplicaState.READY and replica.host_id == host.host_id
-        for version_id, replica in view.replicas
-        if version_id == version.version_id
-    )
-
-
-def _numbers_in_a_row(inputs: Sequence[TensorSignature]) -> int:
-    """At least so many are in each row: sizes that are not fixed count as one."""
-    return max(1, sum(prod(size or 1 for size in one.shape[1:]) for one in inputs))
+    body_bytes = len(dispatch.asked.inputs)
+    return patience(seen.view, version, host, body_bytes=body_bytes, remaining=remaining)
 
 
 def _inside(network: Network, address: str) -> bool:

@@ -19,9 +19,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from chalicelib.contract import limits
-from chalicelib.contract.errors import DependencyFailed, ModelRocketError, RateLimited
+from chalicelib.contract.errors import DependencyFailed, ModelRocketError
 from chalicelib.contract.hotstate import HotState, keys
-from chalicelib.contract.hotstate.admission import Admission, Admissions, Lease, Limited, Refusal, RouteView
+from chalicelib.contract.hotstate.admission import (
+    Admission,
+    Admissions,
+    Lease,
+    Limited,
+    Refusal,
+    RouteView,
+    too_many,
+)
 from chalicelib.contract.inference import NO_MODEL, authorised, credential_sha256, model_key, valid
 from chalicelib.contract.limiting import AccountLimits, LocalRates, Rate
 from chalicelib.contract.messages import ModelRecord, TokenRecord
@@ -31,11 +39,6 @@ from chalicelib.records import routing_record
 _LOCAL_RATES_MAX: Final = 16_384
 _TRUTH_SECONDS_MAX: Final = 5.0
 """How long one request waits for another's reading of the truth."""
-_LIMITS: Final = {
-    Refusal.ACCOUNT: "This account sends more requests per second than it may.",
-    Refusal.KEY: "This key sends more requests per second than it may.",
-    Refusal.CONCURRENCY: "This account has as many requests under way as it may.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ class Lookups:
             # There is nothing to go by: a moment's stutter is worth another look.
             admission = self._admissions.admit(sha256, model_id, lease_id=lease_id, cost=cost)
         if admission.limited is not None:
-            raise _limited(admission.limited)
+            raise too_many(admission.limited)
         if admission.view.token is None or (admission.view.model is None and model_id != NO_MODEL):
             admission = self._completed(admission, sha256, model_id, lease_id=lease_id, cost=cost)
         try:
@@ -152,7 +155,7 @@ class Lookups:
             with suppress(DependencyFailed):
                 admission = self._admissions.admit(sha256, model_id, lease_id=lease_id, cost=cost)
                 if admission.limited is not None:
-                    raise _limited(admission.limited)
+                    raise too_many(admission.limited)
         view = admission.view
         return replace(admission, view=replace(view, token=view.token or token, model=view.model or model))
 
@@ -178,7 +181,7 @@ class Lookups:
         if refused is not None:
             self._admissions.release(seen.lease)
             name, wait = refused
-            raise _limited(Limited(Refusal.ACCOUNT if name == wanted[0][0] else Refusal.KEY, wait))
+            raise too_many(Limited(Refusal.ACCOUNT if name == wanted[0][0] else Refusal.KEY, wait))
 
 
 class _Memory:
@@ -279,12 +282,3 @@ class _Truth:
             return False
         self._left -= 1
         return True
-
-
-def _limited(refused: Limited) -> RateLimited:
-    wait = refused.wait_seconds
-    return RateLimited(
-        f"{_LIMITS[refused.limit]} Try again in {wait:.3f} s. GET /v1/limits says what is allowed.",
-        retry_after=wait,
-        limit=refused.limit,
-    )

@@ -13,7 +13,7 @@ from chalicelib.contract import limits
 from chalicelib.contract.choice import chosen
 from chalicelib.contract.errors import InvalidModel, ModelRocketError
 from chalicelib.contract.hotstate.admission import Admissions, RouteView
-from chalicelib.contract.inference import bearer
+from chalicelib.contract.inference import QUARANTINED, bearer
 from chalicelib.contract.limiting import request_cost
 from chalicelib.contract.messages import ModelRecord, VersionRecord
 from chalicelib.contract.metadata import ModelPath, named
@@ -144,10 +144,7 @@ def _version(model: ModelRecord, view: RouteView, call: InferenceCall) -> Versio
 
 def _refuse_quarantined(version: VersionRecord, view: RouteView) -> None:
     if version.version_id in view.quarantined:
-        raise InvalidModel(
-            "The active version of this model is quarantined for some minutes: it ended its process twice. "
-            "Upload a version that does not."
-        )
+        raise InvalidModel(QUARANTINED)
 
 
 def _timings(reply: HostReply | None) -> tuple[float, float]:

@@ -461,6 +461,17 @@ def test_s10_retries_end_with_their_budget(world: World) -> None:
     assert len(world.asked()) == 40 + floor
 
 
+def test_s10_where_no_other_may_be_asked_the_first_has_all_the_time(world: World) -> None:
+    world.add_host("a", says(503))
+    world.add_host("b", says(503))
+    world.infer(deadline=12)
+    assert world.hosts.timeouts[0] < 10
+    for _ in range(40):
+        world.infer()
+    world.infer(deadline=12)
+    assert world.hosts.timeouts[-1] == pytest.approx(12, abs=1)
+
+
 def test_f27_where_no_other_host_has_the_model_the_fleet_is_looked_at_again(world: World) -> None:
     world.add_host("a", goes_away)
     world.add_host("b", answers, state=None)
