@@ -480,14 +480,16 @@ class Exchange:
             pass_on()
 
     def _if_still_good(self, tell: Callable[[], None]) -> None:
-        """It waited: whether its token is still good. The gateway asks that of what comes with a ticket."""
-        shown = self._shown
-        if shown is None or self._door.access.known(*shown) is not None:
+        """It waited: whether its token is good now, once for all that wait with it.
+
+        The gateway asks that of what comes with a ticket.
+        """
+        if self._shown is None:
             tell()
             return
         try:
             checked = partial(self._checked, tell)
-            self._door.access.find(*shown, checked, caller=self._request.caller, cost=0)
+            self._door.access.find(*self._shown, checked, caller=self._request.caller, cost=0)
         except ModelRocketError as error:
             self.fail(error)
 

@@ -29,7 +29,6 @@ GUARDED: Final = tuple(one for one in ROUTES if one.authenticates)
 DESCRIBED: Final = openapi.described(ROUTES)
 MISSING: Final = "00000000-0000-4000-8000-000000000000"
 TRICKS: Final = (
-    "..",
     "%2e%2e",
     "..%2f..%2fetc%2fpasswd",
     "%00",
