@@ -30,6 +30,7 @@ _TAGS: Final = (
     (re.compile(r"^/v1/(account|sessions|operator)"), "Accounts"),
     (re.compile(r""), "Platform"),
 )
+_SOMETIMES: Final = (401, 403, 409, 422, 504)
 _ALWAYS: Final = (400, 404, 405, 413, 415, 429, 500, 503)
 _OWN_CHECK: Final = (
     "/inference",
@@ -79,7 +80,11 @@ def described(routes: Iterable[Route]) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "ModelRocket", "version": __version__, "description": _ABOUT},
         "paths": paths,
-        "components": {"schemas": components, "securitySchemes": {"credential": bearer, "session": session}},
+        "components": {
+            "schemas": components,
+            "responses": _refusals(),
+            "securitySchemes": {"credential": bearer, "session": session},
+        },
     }
 
 
@@ -155,16 +160,26 @@ def _headers(route: Route) -> Iterable[dict[str, Any]]:
 
 
 def _responses(route: Route) -> dict[str, Any]:
-    error = OpenInferenceErrorAnswer if route.open_inference else ErrorAnswer
+    kind = OpenInferenceErrorAnswer if route.open_inference else ErrorAnswer
     good: dict[str, Any] = {"description": HTTPStatus(route.status).phrase}
     if route.answer is not None:
         good["content"] = _content(route.answer)
-    codes = {*_ALWAYS, *_more(route)}
-    refused = {
-        str(code): {"description": HTTPStatus(code).phrase, "content": _content(error)}
-        for code in sorted(codes)
-    }
+    codes = sorted({*_ALWAYS, *_more(route)})
+    refused = {str(code): {"$ref": f"#/components/responses/{_refusal_name(kind, code)}"} for code in codes}
     return {str(int(route.status)): good} | _later(route) | refused
+
+
+def _refusals() -> dict[str, Any]:
+    """Each way to be refused, once."""
+    return {
+        _refusal_name(kind, code): {"description": HTTPStatus(code).phrase, "content": _content(kind)}
+        for kind in (ErrorAnswer, OpenInferenceErrorAnswer)
+        for code in sorted({*_ALWAYS, *_SOMETIMES})
+    }
+
+
+def _refusal_name(kind: type[msgspec.Struct], code: int) -> str:
+    return f"{kind.__name__}{code}"
 
 
 def _later(route: Route) -> dict[str, Any]:

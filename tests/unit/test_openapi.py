@@ -45,8 +45,9 @@ def test_every_operation_has_a_name_of_its_own_and_says_what_it_does(described: 
 
 
 def test_every_reference_leads_somewhere(described: dict[str, Any]) -> None:
-    named = set(re.findall(r"#/components/schemas/([\w]+)", json.dumps(described)))
-    assert named <= set(described["components"]["schemas"])
+    for kind in ("schemas", "responses"):
+        named = set(re.findall(rf"#/components/{kind}/(\w+)", json.dumps(described)))
+        assert named <= set(described["components"][kind])
 
 
 def test_types_say_what_their_fields_are(described: dict[str, Any]) -> None:
