@@ -44,7 +44,9 @@ def _with_every_checksum(head: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "mr_", "mr_short", "xx_" + "a" * 36, new_token() + "a", new_token()[:-1]]
+    "text",
+    ["", "mr_", "mr_short", "xx_" + "a" * 36, new_token() + "a", new_token()[:-1]],
+    ids=["empty", "prefix", "short", "other prefix", "longer", "cut off"],
 )
 def test_what_is_no_token_is_refused(text: str) -> None:
     assert not is_well_formed(text)
