@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 RUN    := $(VENV)/bin
+ALONE  := tests/unit/client/test_completion.py
 CODE   := app.py chalicelib host_container infra client/modelrocket benchmarks tests
 
 export ORT_DISABLE_TELEMETRY := 1
@@ -24,8 +25,8 @@ test: $(VENV)/.installed-dev ## run every test over the real servers
 ifdef ARGS
 	$(RUN)/python -m pytest $(ARGS)
 else
-	$(RUN)/python -m pytest tests/unit -n 2 --dist loadfile
-	$(RUN)/python -m pytest --ignore tests/unit
+	$(RUN)/python -m pytest tests/unit -n 2 --dist loadfile --ignore $(ALONE)
+	$(RUN)/python -m pytest $(filter-out %__pycache__/ tests/unit/ tests/support/ tests/matrix/,$(wildcard tests/*/)) $(ALONE)
 endif
 
 bench: $(VENV)/.installed ## measure everything, or BENCH=fairness; QUICK=1 ONLY=tiny PEERS=fastapi,litserve,mlserver,bentoml
