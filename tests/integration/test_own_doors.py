@@ -29,6 +29,8 @@ from tests.support.two_doors import CONCURRENCY, PER_SECOND, Model, World, timin
 from tests.support.waiting import wait_for
 
 LONG: Final = {"x": [700_000]}
+LONGER: Final = {"x": [4_000_000]}
+"""Several times as long as it takes a host to tell what it runs."""
 """Turns that take some tenths of a second."""
 
 
@@ -164,7 +166,7 @@ def test_doors_together_keep_to_the_cap_of_what_is_under_way(world: World) -> No
     model = world.key(world.turning)
     world.rested(model)
     with ThreadPoolExecutor(CONCURRENCY) as callers:
-        long = [callers.submit(model.ask, world.having, LONG) for _ in range(CONCURRENCY)]
+        long = [callers.submit(model.ask, world.having, LONGER) for _ in range(CONCURRENCY)]
         running = f"mr:running:{model.record.tenant}"
         wait_for(lambda: world.raw.zcard(running) == CONCURRENCY, what="the hot state to hear")
         for host in world.hosts:
