@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,6 +29,7 @@ import msgspec
 from chalicelib.auth import Principal
 from chalicelib.contract import limits
 from chalicelib.contract.errors import DependencyFailed, ModelRocketError
+from chalicelib.contract.limiting import LocalRates, Rate
 from chalicelib.contract.tokens import without_tokens
 from chalicelib.ports import AuditStore
 from chalicelib.records import AuditChain, AuditEntry, AuditOutcome
@@ -37,6 +37,7 @@ from chalicelib.usage import whose
 
 log = logging.getLogger(__name__)
 PLATFORM: Final = "platform"
+_REFUSALS: Final = (("refusals", Rate.of(limits.AUDIT_REFUSALS_PER_SECOND, seconds=1)),)
 _LATE_AT_ONCE: Final = 100
 _NOT_HASHED: Final = ("hash",)
 _GIVEN: Final = {
@@ -113,7 +114,8 @@ class Audit:
         self._late = late
         self._now = now
         self._new_id = new_id
-        self._refusals = _Budget(monotonic)
+        self._monotonic = monotonic
+        self._refusals = LocalRates(entries_max=2)
 
     def record(self, entry: AuditEntry) -> None:
         """Write an entry; its id, time, number and hashes are given here. Raises nothing of ours.
@@ -123,12 +125,15 @@ class Audit:
         entry = msgspec.structs.replace(
             _without_secrets(entry), id=self._new_id(), at=self._now(), tenant=entry.tenant or PLATFORM
         )
-        if entry.outcome is not AuditOutcome.OK and not self._refusals.spend():
+        if entry.outcome is not AuditOutcome.OK and self._too_many_refusals():
             return
         try:
             self._append(entry)
         except ModelRocketError as error:
             self._keep(entry, error)
+
+    def _too_many_refusals(self) -> bool:
+        return self._refusals.take(_REFUSALS, cost=1, now=self._monotonic()) is not None
 
     def by_platform(self, acted: Acted) -> None:
         """As `record`."""
@@ -257,27 +262,6 @@ class _Walk:
             return f"entry {entry.number} does not belong behind number {self.number}"
         self.number, self.hash = entry.number, entry.hash
         return ""
-
-
-class _Budget:
-    """So many refusals a second."""
-
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._lock = threading.Lock()
-        self._left = float(limits.AUDIT_REFUSALS_PER_SECOND)
-        self._at = monotonic()
-
-    def spend(self) -> bool:
-        rate = limits.AUDIT_REFUSALS_PER_SECOND
-        with self._lock:
-            now = self._monotonic()
-            self._left = min(rate, self._left + (now - self._at) * rate)
-            self._at = now
-            if self._left < 1:
-                return False
-            self._left -= 1
-            return True
 
 
 def _read(raw: bytes) -> AuditEntry | None:

@@ -169,12 +169,14 @@ class Forwards:
             return self._here(wanted, ends)
         came = await self._try(wanted, first, route, ends, last=False)
         now = self._means.clocks.monotonic()
-        if _is_final(came) or now >= ends or not self._budget.take(now=now):
+        if _is_final(came) or now >= ends or not self._budget.allows(now=now):
             return _in_the_end(came)
         wanted = _instead(wanted, route.view)
         second = self._best(route, wanted, but=first.host_id)
         if second is None:
             return self._here(wanted, ends)
+        if not self._budget.take(now=now):
+            return _in_the_end(came)
         return _in_the_end(await self._try(wanted, second, route, ends, last=True))
 
     def _here(self, wanted: Wanted, ends: float) -> Outcome:
@@ -190,14 +192,14 @@ class Forwards:
         view = self._with_own(route.view, wanted.record)
         hosts = [host for host in alive(view.hosts, now=view.now) if self._may_be_asked(host, own, but)]
         kept = self._ejections.kept([host.host_id for host in hosts], now=now)
+        hosts = [host for host in hosts if host.host_id in kept]
         weigh = Weigh(
             generator=self._means.random,
             share=partial(self._ejections.share, now=now),
             in_flight=self._means.routes.in_flight(route),
         )
         ordered = destinations(view, wanted.record, hosts=hosts, weigh=weigh)
-        best = next((host for host in ordered if host.host_id in kept), None)
-        return None if best is None or best.host_id == own else best
+        return None if not ordered or ordered[0].host_id == own else ordered[0]
 
     def _with_own(self, view: RouteView, record: VersionRecord) -> RouteView:
         """What this host knows better: the version is not in its memory, and perhaps it is loading it."""

@@ -37,6 +37,7 @@ from chalicelib.ports import Store
 from chalicelib.records import routing_record
 
 _LOCAL_RATES_MAX: Final = 16_384
+_READ_THROUGH: Final = (("truth", Rate.of(limits.TOKEN_READ_THROUGH_PER_SECOND, seconds=1)),)
 _TRUTH_SECONDS_MAX: Final = 5.0
 """How long one request waits for another's reading of the truth."""
 
@@ -216,8 +217,7 @@ class _Truth:
         self._clock = clock
         self._lock = threading.Lock()
         self._reading: dict[tuple[str, str], Future[Any]] = {}
-        self._left = float(limits.TOKEN_READ_THROUGH_PER_SECOND)
-        self._at = clock()
+        self._budget = LocalRates(entries_max=2)
 
     def token(self, sha256: str, *, projected: bool) -> TokenRecord | None:
         """`projected`: the hot state has been told of all there are. Raises DependencyFailed."""
@@ -249,7 +249,7 @@ class _Truth:
     def _once(self, what: tuple[str, str], read: Callable[[], Any], projected: bool) -> Any:
         with self._lock:
             reading = self._reading.get(what)
-            if reading is None and not self._spend():
+            if reading is None and self._budget.take(_READ_THROUGH, cost=1, now=self._clock()) is not None:
                 if projected:
                     return None
                 raise DependencyFailed("Too many unknown tokens or models at once. Try again shortly.")
@@ -272,13 +272,3 @@ class _Truth:
         finally:
             with self._lock:
                 del self._reading[what]
-
-    def _spend(self) -> bool:
-        rate = limits.TOKEN_READ_THROUGH_PER_SECOND
-        now = self._clock()
-        self._left = min(rate, self._left + (now - self._at) * rate)
-        self._at = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True

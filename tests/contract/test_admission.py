@@ -369,19 +369,6 @@ def test_f01_a_redis_that_is_away_is_a_retryable_error() -> None:
     away.release(Lease("lease", "alice", "m1"))
 
 
-def test_permits_come_in_blocks_from_the_same_limits(hot: HotState, connect: Connect) -> None:
-    admissions = connect(AccountLimits(Rate(0.001, 10), 256))
-    known(hot)
-    assert admit(admissions, cost=4).limited is None
-    limits_of_both = [("mr:rate:account:alice", Rate(0.001, 10)), ("mr:rate:key:t1", Rate(0.001, 100))]
-    first, second = (hot.take_permits(5, limits_of_both) for _ in range(2))
-    assert (first.granted, second.granted) == (5, 1)
-    none = hot.take_permits(5, limits_of_both)
-    assert (none.granted, none.limit) == (0, 0)
-    assert 900 < none.wait_seconds <= 1000
-    assert admit(admissions, "later").limited is not None
-
-
 def test_f09_what_is_registered_beside_it_is_not_looked_at(
     hot: HotState, admissions: Admissions, raw_redis: Any
 ) -> None:

@@ -22,9 +22,9 @@ from chalicelib.contract.errors import (
     PermissionDenied,
     Unauthenticated,
 )
-from chalicelib.contract.hotstate.keys import account_rate, key_rate
-from chalicelib.contract.limiting import Rate
-from chalicelib.contract.messages import Heartbeat, Scope, TokenKind
+from chalicelib.contract.hotstate.doors import Asker, Wish
+from chalicelib.contract.limiting import AccountLimits, Rate
+from chalicelib.contract.messages import Heartbeat, ModelRecord, Scope, TokenKind
 from chalicelib.contract.tokens import is_well_formed, new_token, token_sha256
 from chalicelib.explaining import Allowance, Explaining
 from chalicelib.keys import IssuedToken, Keys, KeyState, NewKey, RotateKey, state, works
@@ -515,8 +515,9 @@ def test_an_explanation_says_what_is_left_of_each_limit(
     plane: ControlPlane, keys: Keys, explaining: Explaining, alice: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     issued = keys.create(alice, NewKey(scopes=(Scope.INFER,), requests_per_second=1))
-    rates = [(account_rate(alice.tenant), SLOW), (key_rate(issued.token.id), Rate.of(1))]
-    assert plane.hot.take_permits(2, rates).granted == 2
+    plane.hot.put_model(ModelRecord("m1", alice.tenant, 1))
+    two = Wish(issued.token.sha256, "m1", permits=2)
+    assert plane.hot.credentials([two], asker=Asker("door", AccountLimits(SLOW, 9)))[0].granted == 2
     found = explaining.shown(issued.plain)
     assert found.account == Allowance(SLOW.per_second, 7)
     assert found.own

@@ -51,7 +51,7 @@ from chalicelib.contract.hotstate.jobs import ClaimedJob, Jobs
 from chalicelib.contract.hotstate.late import LateEntries
 from chalicelib.contract.hotstate.logins import LogIns, LogInTry
 from chalicelib.contract.hotstate.projection import Projection
-from chalicelib.contract.hotstate.rates import Permits, Rates
+from chalicelib.contract.hotstate.rates import Rates
 from chalicelib.contract.hotstate.trials import Trials
 from chalicelib.contract.hotstate.usage import MinuteOfUsage, UsageCounts
 
@@ -64,7 +64,6 @@ __all__ = [
     "HotState",
     "LogInTry",
     "MinuteOfUsage",
-    "Permits",
     "RouteView",
     "Wish",
 ]

@@ -360,7 +360,7 @@ def _names(sha256: str, model_id: str) -> tuple[str, ...]:
 def _read(reply: list[Any]) -> Admission:
     now, verdict, wait_us, token = reply[:4]
     if len(reply) == 4:  # noqa: PLR2004 - a limit is in the way, and nothing else was looked up
-        view = RouteView(float(now), _token(token), None, (), ())
+        view = RouteView(float(now), read_token(token), None, (), ())
         return Admission(view, Limited(Refusal(verdict.decode()), wait_us / 1e6))
     model, fields, hosts, latencies, assigned, registered, projected = reply[4:]
     replicas, quarantines = _replicas(tuple(fields))
@@ -368,8 +368,8 @@ def _read(reply: list[Any]) -> Admission:
     shown = [_host(*one) for one in zip(hosts[::3], hosts[1::3], strict=True)]
     view = RouteView(
         now=at,
-        token=_token(token) if token else None,
-        model=_model(model) if model else None,
+        token=read_token(token) if token else None,
+        model=read_model(model) if model else None,
         hosts=tuple([host for host in shown if host is not None]),
         replicas=replicas,
         quarantined=_still(quarantines, at) if quarantines else frozenset(),
@@ -382,12 +382,14 @@ def _read(reply: list[Any]) -> Admission:
 
 
 @lru_cache(maxsize=8192)
-def _token(raw: bytes) -> TokenRecord | None:
+def read_token(raw: bytes) -> TokenRecord | None:
+    """Of one that is asked for again and again: the same record."""
     return decode(raw, TokenRecord)
 
 
 @lru_cache(maxsize=1024)
-def _model(raw: bytes) -> ModelRecord | None:
+def read_model(raw: bytes) -> ModelRecord | None:
+    """As `read_token`."""
     return decode(raw, ModelRecord)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import redis
@@ -17,12 +16,12 @@ import redis
 from chalicelib.contract import limits
 from chalicelib.contract.errors import DependencyFailed
 from chalicelib.contract.hotstate import keys
-from chalicelib.contract.hotstate.admission import Limited, Refusal
+from chalicelib.contract.hotstate.admission import Limited, Refusal, read_model, read_token
 from chalicelib.contract.hotstate.connected import AWAY, Connected, translated
 from chalicelib.contract.hotstate.fleet import read_quarantines
 from chalicelib.contract.hotstate.rates import GCRA
 from chalicelib.contract.limiting import AccountLimits
-from chalicelib.contract.messages import ModelRecord, TokenRecord, decode
+from chalicelib.contract.messages import ModelRecord, TokenRecord
 
 _RUNNING_SECONDS: Final = limits.DEADLINE_SECONDS_DEFAULT + 1
 
@@ -192,8 +191,8 @@ class Doors(Connected):
 def _view(seen: list[Any], now: float, *, projected: bool) -> CredentialView:
     token, model, quarantines, granted, wait_us, limit, running = seen
     return CredentialView(
-        token=_token(token) if token else None,
-        model=_model(model) if model else None,
+        token=read_token(token) if token else None,
+        model=read_model(model) if model else None,
         projected=projected,
         now=now,
         granted=max(0, granted),
@@ -207,13 +206,3 @@ def _view(seen: list[Any], now: float, *, projected: bool) -> CredentialView:
 def _quarantined(flat: Sequence[bytes], now: float) -> frozenset[str]:
     entries = zip(flat[::2], flat[1::2], strict=True)
     return frozenset(version_id for version_id, until in read_quarantines(entries) if now < until)
-
-
-@lru_cache(maxsize=8192)
-def _token(raw: bytes) -> TokenRecord | None:
-    return decode(raw, TokenRecord)
-
-
-@lru_cache(maxsize=1024)
-def _model(raw: bytes) -> ModelRecord | None:
-    return decode(raw, ModelRecord)

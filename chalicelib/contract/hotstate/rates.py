@@ -6,7 +6,6 @@ mr:rate:<what>:<whose>    microseconds of Unix time, the theoretical arrival tim
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import redis
@@ -38,32 +37,6 @@ local function standing(key, per_second, burst, now)
 end
 """
 
-# As many as every limit allows, up to what is wanted; for none, which limit is in the way and for how long.
-_TAKE: Final = (
-    GCRA
-    + """
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local granted, wait, first = tonumber(ARGV[1]), 0, 0
-local found = {}
-for i, key in ipairs(KEYS) do
-  local arrival, allowance, interval = standing(key, tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1]), now)
-  found[i] = {arrival, interval}
-  local room = math.floor((now + allowance - arrival) / interval + 1e-6)
-  granted = math.min(granted, room)
-  local needs = arrival + interval - allowance - now
-  if room < 1 and needs > wait then wait, first = needs, i end
-end
-if granted < 1 then
-  return {0, math.ceil(wait), first}
-end
-for i, key in ipairs(KEYS) do
-  spend(key, found[i][1] + granted * found[i][2], now)
-end
-return {granted, 0, 0}
-"""
-)
-
 # How many each limit would allow now. Nothing is taken.
 _LEFT: Final = (
     GCRA
@@ -80,31 +53,12 @@ return left
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Permits:
-    """How many were `granted`; for none, after how long to ask again and the position of the limit."""
-
-    granted: int
-    wait_seconds: float
-    limit: int
-
-
 class Rates(Connected):
-    """Permits in blocks: one round trip for many requests."""
+    """What limits would let through."""
 
     def __init__(self, client: redis.Redis) -> None:
         super().__init__(client)
-        self._take = self._redis.register_script(_TAKE)
         self._left = self._redis.register_script(_LEFT)
-
-    def take_permits(self, wanted: int, rates: Sequence[tuple[str, Rate]]) -> Permits:
-        """Up to so many, as all of these limits (pairs of key and rate) allow; refused ones cost nothing."""
-        args: list[float | int] = [wanted]
-        for _, rate in rates:
-            args += [rate.per_second, rate.burst]
-        with translated():
-            granted, wait_us, position = self._take(keys=[key for key, _ in rates], args=args)
-        return Permits(granted, wait_us / 1e6, position - 1)
 
     def left(self, rates: Sequence[tuple[str, Rate]]) -> list[int]:
         """How many each of these limits (pairs of key and rate) would allow at once now."""
