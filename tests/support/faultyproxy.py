@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeVar
 
 from infra.local.ports import LOOPBACK
 
@@ -81,7 +81,7 @@ class FaultyProxy:
     def _shuttle(self, caller: socket.socket, server: socket.socket) -> None:
         other = {caller: server, server: caller}
         while not self._closed.is_set():
-            if self.line is Line.CUT:
+            if self._is_cut(caller):
                 for one in other:
                     one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 return
@@ -91,10 +91,18 @@ class FaultyProxy:
                     return
                 if self._arrives(reply=one is server):
                     other[one].sendall(self._changed(received))
+                    self._passed(len(received), reply=one is server)
+
+    def _is_cut(self, caller: socket.socket) -> bool:
+        """Whether this caller's connection is to end now."""
+        return self.line is Line.CUT
 
     def _changed(self, received: bytes) -> bytes:
         """What arrives of it."""
         return received
+
+    def _passed(self, size: int, *, reply: bool) -> None:
+        """So many bytes went on."""
 
     def _arrives(self, *, reply: bool) -> bool:
         if reply and self.line is Line.DELAY:
@@ -102,10 +110,12 @@ class FaultyProxy:
         return self.line in (Line.PASS, Line.DELAY) or (self.line is Line.DROP_REPLY and not reply)
 
 
+Proxy = TypeVar("Proxy", bound=FaultyProxy)
+
+
 @contextmanager
-def faulty_proxy(upstream: int) -> Iterator[FaultyProxy]:
+def serving(proxy: Proxy) -> Iterator[Proxy]:
     """Nothing of it is left behind."""
-    proxy = FaultyProxy(upstream)
     thread = threading.Thread(target=proxy.serve)
     thread.start()
     try:
@@ -113,3 +123,10 @@ def faulty_proxy(upstream: int) -> Iterator[FaultyProxy]:
     finally:
         proxy.close()
         thread.join()
+
+
+@contextmanager
+def faulty_proxy(upstream: int) -> Iterator[FaultyProxy]:
+    """On a line that passes everything on, until a test says otherwise."""
+    with serving(FaultyProxy(upstream)) as proxy:
+        yield proxy
