@@ -1,28 +1,36 @@
-"""A budget of bytes and who may stay within it: GDSF with pins and reservations.
+"""A budget of bytes and who may stay within it, with pins and reservations.
 
-GreedyDual-Size with Frequency (Cherkasova, 1998): priority = clock + frequency *
-cost / bytes; the lowest goes first and the clock rises to its priority, so what
-is not asked for any more ages.
+Who is likely to save the most loading for the bytes and the time it takes stays: load cost / bytes *
+hit density (see `gaps`). Looking closely takes time, so a rough order (how long it was idle, or is
+between uses, * bytes / cost) picks those that are looked at.
 
-That alone lets a scan of many small models push out large ones that are in use:
-what was asked for once goes before what was asked for again lately (as in 2Q;
-Johnson and Shasha, 1994). How often what has gone was asked for is remembered for
-a while, so that a new set of models gets in.
+A scan of many models must not push out those that are in use: what was asked for once goes before
+what was asked for again (as in 2Q; Johnson and Shasha, 1994). What has gone is remembered for a
+while, so that a new set of models gets in.
 
 Bookkeeping only: nothing is loaded, deleted or timed here, and one owner calls it.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from chalicelib.contract import limits
+from host_container.gaps import GAP_SECONDS_MIN, Everything, Gaps, hit_density
 
-_SEASONED_SECONDS: Final = 600.0
+_SEASONED_SECONDS: Final = 4 * 3600.0
 """What was not asked for in this long is as good as what was asked for once."""
+_UNCLAIMED_SECONDS: Final = 600.0
+"""The same for what nobody has asked for since it was loaded."""
+_CLOSELY: Final = 32
+"""How many are looked at closely before one of them goes."""
+_COST_SECONDS_MIN: Final = 1e-6
+_IDLE_UNKNOWN: Final = 3.0
+"""What has never been asked for again is expected back in so many times as long as it has been idle."""
 _GONE_MAX: Final = 4096
 """How many that have gone are remembered."""
 
@@ -46,10 +54,13 @@ class Item:
 
 @dataclass(slots=True)
 class _Entry:
+    """`used_at`: when it was loaded or asked for; `asked_at`: when somebody did ask, None for never."""
+
     item: Item
-    priority: float
     used_at: float
-    frequency: int
+    asked_at: float | None = None
+    frequency: int = 0
+    gaps: Gaps | None = None
     pins: int = 0
     reserved: bool = True
 
@@ -61,9 +72,9 @@ class Cache:
         self.bytes_max = bytes_max
         self.wanted: frozenset[str] = frozenset()
         """Keys of what is to be held: it goes last."""
-        self._clock = 0.0
         self._entries: dict[str, _Entry] = {}
-        self._gone: OrderedDict[str, int] = OrderedDict()
+        self._gone: OrderedDict[str, _Entry] = OrderedDict()
+        self._everything = Everything()
         self._bytes = 0
 
     @property
@@ -96,7 +107,6 @@ class Cache:
         self._check(item)
         victims = self._victims(item.bytes - self.bytes_free, now=now)
         for victim in victims:
-            self._clock = max(self._clock, victim.priority)
             self._remove(victim.item.key)
             self._remember(victim)
         self._add(item, now=now)
@@ -133,8 +143,10 @@ class Cache:
         """Count one use."""
         entry = self._entries[key]
         entry.frequency += 1
-        entry.used_at = now
-        entry.priority = self._priority(entry.item, entry.frequency)
+        asked_at = entry.asked_at
+        entry.asked_at = entry.used_at = now
+        if asked_at is not None and now - asked_at >= GAP_SECONDS_MIN:
+            self._saw(entry, now - asked_at)
 
     def pin(self, key: str, *, now: float) -> None:
         """Count one use and keep it until unpinned as often."""
@@ -170,7 +182,7 @@ class Cache:
         if missing <= 0:
             return []
         victims, freed = [], 0
-        for entry in sorted(self._evictable(now), key=lambda entry: self._worth(entry, now)):
+        for entry in self._least_first(now):
             victims.append(entry)
             freed += entry.item.bytes
             if freed >= missing:
@@ -187,10 +199,27 @@ class Cache:
             if not entry.reserved and entry.pins == 0 and _guarded_until(entry) <= now
         ]
 
-    def _worth(self, entry: _Entry, now: float) -> tuple[bool, bool, float, float]:
-        """The least goes first. What nobody has asked for yet was loaded for somebody, who is about to."""
-        once = entry.frequency == 1 or now - entry.used_at >= _SEASONED_SECONDS
-        return (entry.item.key in self.wanted, not once, entry.priority, entry.used_at)
+    def _least_first(self, now: float) -> Iterator[_Entry]:
+        """What may go, the least valuable first, as far as a close look at a few at a time tells."""
+        heap = [
+            (self._rank(entry, now), -_away(entry, now), number, entry)
+            for number, entry in enumerate(self._evictable(now))
+        ]
+        heapq.heapify(heap)
+        chances = self._everything.chances()
+        while heap:
+            few = [heapq.heappop(heap) for _ in range(min(_CLOSELY, len(heap)))]
+            close = [(one[0], _saved(one[3], chances, now), one[3].used_at, one[2], one[3]) for one in few]
+            yield from (one[-1] for one in sorted(close))
+
+    def _rank(self, entry: _Entry, now: float) -> int:
+        """What is wanted goes last; of the rest what was asked for once, or long ago, goes first.
+
+        What nobody has asked for yet was loaded for somebody, who is about to.
+        """
+        lately = _SEASONED_SECONDS if entry.frequency else _UNCLAIMED_SECONDS
+        once = entry.frequency == 1 or now - entry.used_at >= lately
+        return 2 * (entry.item.key in self.wanted) + (not once)
 
     def _guarded_seconds(self, now: float) -> float:
         """Until the next guard ends."""
@@ -198,21 +227,39 @@ class Cache:
         return min((seconds for seconds in ends if seconds > 0), default=1.0)
 
     def _add(self, item: Item, *, now: float) -> None:
-        frequency = self._gone.pop(item.key, 0)
-        priority = self._priority(item, max(1, frequency))
-        self._entries[item.key] = _Entry(item, priority=priority, used_at=now, frequency=frequency)
+        entry = _Entry(item, used_at=now)
+        past = self._gone.pop(item.key, None)
+        if past is not None:
+            entry.asked_at, entry.frequency, entry.gaps = past.asked_at, past.frequency, past.gaps
+        self._entries[item.key] = entry
         self._bytes += item.bytes
 
     def _remember(self, entry: _Entry) -> None:
-        self._gone[entry.item.key] = entry.frequency
+        self._gone[entry.item.key] = entry
         if len(self._gone) > _GONE_MAX:
             self._gone.popitem(last=False)
+
+    def _saw(self, entry: _Entry, gap: float) -> None:
+        if entry.gaps is None:
+            entry.gaps = Gaps()
+        entry.gaps.saw(gap)
+        self._everything.saw(gap)
 
     def _remove(self, key: str) -> None:
         self._bytes -= self._entries.pop(key).item.bytes
 
-    def _priority(self, item: Item, frequency: int) -> float:
-        return self._clock + frequency * item.cost_seconds / max(1, item.bytes)
+
+def _away(entry: _Entry, now: float) -> float:
+    """How long it is idle or between uses, by the bytes that it frees for each second of load."""
+    idle, gaps = now - entry.used_at, entry.gaps
+    seconds = max(idle, gaps.mean) if gaps is not None else _IDLE_UNKNOWN * idle
+    return seconds * entry.item.bytes / max(_COST_SECONDS_MIN, entry.item.cost_seconds)
+
+
+def _saved(entry: _Entry, chances: tuple[float, ...], now: float) -> float:
+    """Seconds of loading that keeping it saves, for each byte and second."""
+    density = hit_density(entry.gaps, chances, idle=now - entry.used_at)
+    return density * entry.item.cost_seconds / max(1, entry.item.bytes)
 
 
 def _guarded_until(entry: _Entry) -> float:
