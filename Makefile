@@ -2,13 +2,12 @@
 PYTHON ?= python3
 VENV   := .venv
 RUN    := $(VENV)/bin
-ALONE  := tests/unit/client/test_completion.py
 CODE   := app.py chalicelib host_container infra client/modelrocket benchmarks tests
 
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test bench client-matrix check fix openapi lock clean
+.PHONY: help setup demo up test bench replay explain client-matrix check fix openapi lock clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,13 +24,21 @@ test: $(VENV)/.installed-dev ## run every test over the real servers
 ifdef ARGS
 	$(RUN)/python -m pytest $(ARGS)
 else
-	$(RUN)/python -m pytest tests/unit -n 2 --dist loadfile --ignore $(ALONE)
-	$(RUN)/python -m pytest $(filter-out %__pycache__/ tests/unit/ tests/support/ tests/matrix/,$(wildcard tests/*/)) $(ALONE)
+	$(RUN)/python -m pytest -n 2 --dist loadfile
 endif
 
 bench: $(VENV)/.installed ## measure everything, or BENCH=fairness; QUICK=1 ONLY=tiny PEERS=fastapi,litserve,mlserver,bentoml
 	@$(RUN)/python -m benchmarks $(BENCH) $(if $(ONLY),--only $(ONLY)) $(if $(PEERS),--peers $(PEERS)) \
 		$(if $(QUICK),--quick) $(ARGS)
+
+replay: $(VENV)/.installed ## decide the local stack's last day again, bit for bit; ARGS='--what-if traffic=3'
+	@$(RUN)/python -m benchmarks.replay $(ARGS)
+
+simulate: $(VENV)/.installed ## scaling in virtual time on public traces: ARGS="--traces DIR", --quick, --write-docs
+	@$(RUN)/python -m benchmarks.simulate $(ARGS)
+
+explain: $(VENV)/.installed ## where a model of the running stack is, and why: MODEL=digits; without, the fleet's decisions
+	@$(RUN)/modelrocket fleet $(if $(MODEL),--explain "$(MODEL)",--decisions) $(ARGS)
 
 client-matrix: $(VENV)/.installed-dev ## convert every model of every framework, or FAMILY=scikit_learn; ONLY=SVC WRITE=1
 	@$(RUN)/python -m tests.matrix $(FAMILY) $(if $(ONLY),--only $(ONLY)) $(if $(WRITE),--write-docs) $(ARGS)

@@ -9,13 +9,13 @@ from chalice.app import CloudWatchEvent, Rate, Response
 from chalicelib import openapi
 from chalicelib.api import Routes
 from chalicelib.http import Boundary
-from chalicelib.routes import accounting, accounts, inference, keys, models, platform
+from chalicelib.routes import accounting, accounts, fleet, inference, keys, models, platform
 from chalicelib.threadsafe import ThreadSafeChalice
 from chalicelib.wiring import control_plane as plane
-from chalicelib.wiring import new_id
+from chalicelib.wiring import new_request_id
 
 app = ThreadSafeChalice(app_name="modelrocket")
-boundary = Boundary(app, new_id=new_id, guards=lambda: plane().guards)
+boundary = Boundary(app, new_id=new_request_id, guards=lambda: plane().guards)
 route = Routes()
 
 
@@ -25,7 +25,7 @@ def get_description() -> Response:
     return Response(body=openapi.text(boundary.routes), headers={"Content-Type": "application/json"})
 
 
-for subject in (inference, models, keys, accounting, accounts, platform):
+for subject in (inference, models, keys, accounting, accounts, fleet, platform):
     boundary.mount(subject.route)
 boundary.mount(route)
 

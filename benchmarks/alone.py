@@ -28,7 +28,7 @@ from benchmarks.rocket import Deployed, until
 from chalicelib.contract.hotstate import HotState
 from chalicelib.contract.messages import ModelRecord, Scope, TokenKind, TokenRecord, VersionRecord
 from chalicelib.contract.tokens import new_token, token_sha256
-from host_container.settings import DISK_TO_MEMORY, MEMORY_BYTES_DEFAULT, WORKER_TO_MEMORY
+from host_container.settings import DISK_TO_MEMORY, MEMORY_BYTES_DEFAULT, worker_bytes_max
 from infra.local.embedded import EmbeddedServers, embedded_servers
 from infra.local.probes import s3_client
 from infra.local.servers import REDIS, S3
@@ -84,7 +84,8 @@ class Stores:
         deployed = [Deployed(new_token(), record) for record in records]
         self.hot.put_tokens((token_sha256(one.token), _permission(one.record)) for one in deployed)
         self.hot.put_models(ModelRecord(one.model_id, one.tenant, 1, active=one) for one in records)
-        self.hot.end_projection(self.hot.begin_projection(), tokens_until="2026-01-01T00:00:00+00:00")
+        until = "2026-01-01T00:00:00+00:00"
+        self.hot.end_projection(self.hot.begin_projection(), tokens_until=until, models_until=until)
         return deployed
 
 
@@ -122,7 +123,7 @@ def memory_for(record: VersionRecord, count: float) -> dict[str, str]:
     size = max(record.bytes_in_all, record.passport.memory_bytes)
     return {
         "MODELROCKET_MEMORY_BYTES_MAX": str(round(count * size)),
-        "MODELROCKET_WORKER_MEMORY_BYTES_MAX": str(WORKER_TO_MEMORY * MEMORY_BYTES_DEFAULT),
+        "MODELROCKET_WORKER_MEMORY_BYTES_MAX": str(worker_bytes_max(MEMORY_BYTES_DEFAULT)),
         "MODELROCKET_DISK_BYTES_MAX": str(DISK_TO_MEMORY * MEMORY_BYTES_DEFAULT),
     }
 

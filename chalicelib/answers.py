@@ -1,6 +1,7 @@
 """Answers that are fetched later: a request is accepted at once, a host works at it, its caller asks for it.
 
 accept   inputs to the store → pending in the hot state → a host that promises to answer
+         (where there is no host yet, the first poll that finds one gives it to that)
 fetch    the answer as it would have been; while it is pending, whether its host still lives: the first
          poll that finds it dead gives the request to another one, once
 """
@@ -10,9 +11,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, NoReturn
+
+import msgspec
 
 from chalicelib.contract import limits
 from chalicelib.contract.errors import (
@@ -20,6 +23,7 @@ from chalicelib.contract.errors import (
     DependencyFailed,
     InferenceFailed,
     ModelRocketError,
+    NoCapacity,
     NotFound,
 )
 from chalicelib.contract.hotstate import HotState
@@ -82,6 +86,9 @@ class Answers:
         self._hot.begin_answer(answer_id, deferred, claim=claim)
         try:
             answer = self._dispatched(answer_id, deferred, plain, claim=claim, number=1)
+        except NoCapacity:
+            self._hot.answer_refused(answer_id, claim=claim, number=1)
+            return Accepted(answer_id)
         except ModelRocketError:
             self._hot.forget_answer(answer_id)
             raise
@@ -195,13 +202,15 @@ class Answers:
             if body is None:
                 raise DependencyFailed("The answer is not in the platform's store any more. Ask once more.")
             if passes(body, inline_max, binary=reply.headers.get("content-type") != _JSON):
-                return replace(reply, body=body)
+                return msgspec.structs.replace(reply, body=body)
         return self._payloads.result_from(tenant, answer_id, reply, size=size)
 
 
 def prefers_later(header: str | None) -> bool:
     """Whether a Prefer header (RFC 7240) asks for an answer that is fetched later."""
-    preferences = (one.partition(";")[0].strip().lower() for one in (header or "").split(","))
+    if not header:
+        return False
+    preferences = (one.partition(";")[0].strip().lower() for one in header.split(","))
     return "respond-async" in preferences
 
 

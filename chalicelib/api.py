@@ -15,7 +15,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, TypeVar, get_type_hints
 
@@ -31,8 +31,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _IN_PATH: Final = re.compile(r"\{(\w+)\}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """One request as it came. Header names are in lower case.
 
     Attributes:
@@ -52,7 +51,7 @@ class Asked:
     query: Mapping[str, str]
     raw: bytes
     seed: bytes | None = None
-    reply_headers: dict[str, str] = field(default_factory=dict)
+    reply_headers: dict[str, str] = {}
 
     @property
     def writes(self) -> bool:

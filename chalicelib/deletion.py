@@ -10,6 +10,7 @@ A flushed hot state is told again from the tombstones. Ids are never used again,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -30,6 +31,14 @@ from chalicelib.records import (
 _TRIES: Final = 10
 _FINISHED: Final = timedelta(hours=1)
 """Whatever a delete was still racing with is over by then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """How many versions went, and behind which id the next page begins; empty for the beginning."""
+
+    count: int
+    after: str
 
 
 class Deletion:
@@ -90,21 +99,18 @@ class Deletion:
                 Acted(tombstone.tenant, "model.remove", "model", tombstone.id, tombstone.name)
             )
 
-    def reap(self) -> int:
-        """Remove what is past its retention, and tell hosts of the rest. Returns how many went."""
-        reaped, after = 0, ""
-        while page := self._store.deleted_page(after, limits.PROJECTION_PAGE):
-            after = page[-1].id
-            due = [version for version in page if self._age(version) >= self._retention]
-            due = due[: limits.REAPED_PER_TICK_MAX - reaped]
-            young = [version for version in page if self._age(version) <= _FINISHED]
-            kept = self._given_back([*due, *young])
-            gone = [version for version in due if version.id not in kept]
-            self._hot.drop_versions([one.id for one in page if one not in gone and one.id not in kept])
-            for version in gone:
-                self._remove(version)
-            reaped += len(gone)
-        return reaped
+    def reap(self, after: str = "") -> Reaped:
+        """Look at a page of what is deleted: remove what is past its retention, tell hosts of the rest."""
+        page = self._store.deleted_page(after, limits.PROJECTION_PAGE)
+        due = [version for version in page if self._age(version) >= self._retention]
+        due = due[: limits.REAPED_PER_TICK_MAX]
+        young = [version for version in page if self._age(version) <= _FINISHED]
+        kept = self._given_back([*due, *young])
+        gone = [version for version in due if version.id not in kept]
+        self._hot.drop_versions([one.id for one in page if one not in gone and one.id not in kept])
+        for version in gone:
+            self._remove(version)
+        return Reaped(len(gone), page[-1].id if len(page) == limits.PROJECTION_PAGE else "")
 
     def _given_back(self, versions: Sequence[Version]) -> frozenset[str]:
         """Ids of those that got traffic while a delete died halfway: they are ready again."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, Protocol
 
@@ -147,7 +147,9 @@ class Boundary:
         if attempt.answered is not None:
             return None, _again(attempt.answered.status, attempt.answered.body, asked)
         with attempt:
-            answer = route.function(**route.arguments(replace(asked, seed=attempt.seed), principal, path))
+            answer = route.function(
+                **route.arguments(msgspec.structs.replace(asked, seed=attempt.seed), principal, path)
+            )
             response = _response(route, asked, answer)
             attempt.succeed(response.status_code, response.body)
         return answer, response
@@ -160,7 +162,7 @@ class Boundary:
             method=request.method,
             path=path,
             address=str(identity.get("sourceIp") or ""),
-            headers=request.headers,
+            headers=_headers(request),
             query=request.query_params or {},
             raw=_raw(request),
         )
@@ -210,6 +212,11 @@ def _again(status: int, body: str, asked: Asked) -> Response:
     if body:
         headers["Content-Type"] = "application/json"
     return Response(body=body, status_code=status, headers=headers)
+
+
+def _headers(request: Request) -> dict[str, str]:
+    """A plain dictionary: Chalice's own mapping takes two calls of Python to look at one."""
+    return {name.lower(): value for name, value in (request.to_original_event()["headers"] or {}).items()}
 
 
 def _raw(request: Request) -> bytes:

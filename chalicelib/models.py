@@ -1,18 +1,29 @@
-"""What a tenant sees of its models and their versions."""
+"""What a tenant sees of its models and their versions, and which of them are to stay loaded."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
+
+import msgspec
 
 from chalicelib.auth import Principal
 from chalicelib.contract import limits
-from chalicelib.contract.errors import NotFound
+from chalicelib.contract.errors import Conflict, NotFound
 from chalicelib.ports import Store
-from chalicelib.records import Model, Version
+from chalicelib.records import Model, Version, with_pin
+
+_TRIES: Final = 10
+
+
+class Pin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`PUT /v1/models/{id}/pinned`: whether the model is to stay loaded, used or not."""
+
+    pinned: bool
 
 
 class Models:
-    """The reading use cases. Another tenant's model looks exactly like a missing one."""
+    """The use cases. Another tenant's model looks exactly like a missing one."""
 
     def __init__(self, *, store: Store) -> None:
         self._store = store
@@ -36,3 +47,14 @@ class Models:
         if version is None:
             raise NotFound("There is no such version.")
         return version
+
+    def pin(self, principal: Principal, model_id: str, asked: Pin) -> Model:
+        """Safe to repeat. Raises NotFound, Conflict."""
+        for _ in range(_TRIES):
+            model = self.get(principal, model_id)
+            if model.pinned == asked.pinned:
+                return model
+            changed = with_pin(model, pinned=asked.pinned)
+            if self._store.change_model(model, changed, None):
+                return changed
+        raise Conflict("The model changes too often at once. Try again.")

@@ -46,14 +46,14 @@ class Patience:
 _of_this_request: ContextVar[Patience | None] = ContextVar("patience", default=None)
 
 
-@contextmanager
-def one_request() -> Iterator[None]:
+class one_request:
     """What is asked until the block ends belongs together."""
-    token = _of_this_request.set(Patience())
-    try:
-        yield
-    finally:
-        _of_this_request.reset(token)
+
+    def __enter__(self) -> None:
+        self._token = _of_this_request.set(Patience())
+
+    def __exit__(self, *_: object) -> None:
+        _of_this_request.reset(self._token)
 
 
 @contextmanager

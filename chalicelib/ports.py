@@ -6,20 +6,24 @@ and run against whatever server they are given.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+import msgspec
+
 from chalicelib.contract.messages import Heartbeat, Preparation, PrepareResult, VersionFile
 from chalicelib.contract.metering import Usage, UsageKey
+from chalicelib.coordinator.state import CapacityView
 from chalicelib.records import (
     Account,
     Answered,
     AttemptRecord,
     AuditChain,
     AuditEntry,
+    Decision,
     Model,
     Session,
     Token,
@@ -74,10 +78,10 @@ class SessionStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ChangePoint:
-    """A point in the order of changes: the store's time, and what changed then."""
+    """A point in the order of changes: the store's time, and what changed then by its id, or SHA-256."""
 
     at: datetime
-    sha256: str = ""
+    key: str = ""
 
 
 class TokenStore(Protocol):
@@ -138,6 +142,9 @@ class ModelStore(Protocol):
     def any_model(self, model_id: str) -> Model | None:
         """Any tenant's; the tombstone of a deleted one."""
 
+    def any_models(self, model_ids: Sequence[str]) -> Sequence[Model]:
+        """Any tenant's, in no order; without what is deleted."""
+
     def models_page(self, after: str, limit: int) -> Sequence[Model]:
         """Any tenant's, in order of id, behind `after`."""
 
@@ -152,6 +159,12 @@ class ModelStore(Protocol):
 
     def tombstones_page(self, after: str, limit: int) -> Sequence[Model]:
         """Deleted models of any tenant, in order of id, behind `after`."""
+
+    def changed_models(self, after: ChangePoint, limit: int) -> tuple[Sequence[Model], ChangePoint]:
+        """Any tenant's that changed after it, in the order they did, and the point up to which these go."""
+
+    def changed_tombstones(self, after: ChangePoint, limit: int) -> tuple[Sequence[Model], ChangePoint]:
+        """Of any tenant's that were deleted after it, as `changed_models`."""
 
     def remove_model(self, model_id: str) -> None:
         """A tombstone and the model's tokens. Nothing is left of it."""
@@ -276,6 +289,33 @@ class AuditStore(Protocol):
         """Drop older entries of all logs, remembering what came before the rest. How many went."""
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The epoch of the coordinator that may write, and the number of the last decision."""
+
+    epoch: int = 0
+    decisions: int = 0
+
+
+class CoordinatorStore(Protocol):
+    """Who coordinates, and what was decided. Decisions are forgotten after `DECISIONS_KEPT_SECONDS`."""
+
+    def standing(self) -> Standing: ...
+    def next_epoch(self, holder: str, *, above: int = 0) -> int:
+        """One that nobody had, and more than `above`. What carries an earlier one is refused from now on."""
+
+    def record_decision(self, decision: Decision) -> None:
+        """The next one. Raises StaleEpoch where another coordinator stands, or has recorded this number."""
+
+    def decisions(
+        self, *, before: int | None, limit: int, subject: str = "", changes_only: bool = True
+    ) -> Sequence[Decision]:
+        """Newest first, with numbers below `before`, without entries. An empty subject stands for any."""
+
+    def journal(self, since: datetime, until: datetime) -> Iterator[Decision]:
+        """All of that time in order, from the last one before it whose entry is whole, if there is one."""
+
+
 class Store(
     AccountStore,
     SessionStore,
@@ -285,6 +325,7 @@ class Store(
     AttemptStore,
     UsageStore,
     AuditStore,
+    CoordinatorStore,
     Protocol,
 ):
     """The truth. Every write is acknowledged by a majority and on disk.
@@ -400,13 +441,12 @@ class PayloadStore(Protocol):
         """Let the store itself delete what is so old. False where it cannot."""
 
 
-@dataclass(frozen=True, slots=True)
-class HostReply:
+class HostReply(msgspec.Struct, frozen=True):
     """What a host answered, passed through as bytes. Header names are in lower case."""
 
     status: int
     body: bytes
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = {}
 
 
 class HostUnreachable(Exception):
@@ -422,3 +462,16 @@ class HostCalls(Protocol):
 
     def infer(self, host: Heartbeat, body: bytes, *, headers: dict[str, str], timeout: float) -> HostReply:
         """Raises HostUnreachable."""
+
+
+class Capacity(Protocol):
+    """Whoever starts and stops hosts. Only what it was told last counts."""
+
+    def status(self) -> CapacityView | None:
+        """To be asked once a tick. None where it does not answer: then nobody knows."""
+
+    def set(self, hosts: int, *, ending: Sequence[str], epoch: int) -> None:
+        """There are to be so many hosts beside those in `ending`, which may be stopped; no other may.
+
+        Safe to repeat. Raises StaleEpoch where another coordinator has taken over, and DependencyFailed.
+        """

@@ -7,18 +7,19 @@ mark of that projection, which means that it was flushed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import UTC, datetime, timedelta
+from typing import Final, TypeVar
 
 from chalicelib.contract import limits
 from chalicelib.contract.hotstate import HotState
 from chalicelib.ports import ChangePoint, Store
 from chalicelib.records import Token
 
-_OVERLAP: Final = timedelta(seconds=limits.PROJECTION_OVERLAP_SECONDS)
+OVERLAP: Final = timedelta(seconds=limits.PROJECTION_OVERLAP_SECONDS)
+Record = TypeVar("Record")
 _RETENTION: Final = timedelta(seconds=limits.KEY_RETENTION_SECONDS)
 
 
@@ -28,7 +29,7 @@ class Mark:
 
     Attributes:
         until: the truth's time up to which what changed was written.
-        swept: the SHA-256 behind which the next page of the rest begins.
+        swept: where the next page of the rest begins.
     """
 
     until: datetime
@@ -39,11 +40,22 @@ class Mark:
         """None also for what is none."""
         until, _, swept = (text or "").partition(" ")
         with suppress(ValueError):
-            return cls(datetime.fromisoformat(until), swept)
+            return cls(datetime.fromisoformat(until).replace(tzinfo=UTC), swept)
         return None
 
     def __str__(self) -> str:
         return f"{self.until.isoformat()} {self.swept}"
+
+
+def changed_pages(
+    read: Callable[[ChangePoint, int], tuple[Sequence[Record], ChangePoint]], since: datetime
+) -> Iterator[Sequence[Record]]:
+    """All that changed since then."""
+    point, end = None, ChangePoint(since)
+    while point != end:
+        point = end
+        page, end = read(point, limits.PROJECTION_PAGE)
+        yield page
 
 
 class TokenProjection:
@@ -60,7 +72,7 @@ class TokenProjection:
         if before is None:
             self._put_everything()
             return str(Mark(now))
-        for page in self._changed(before.until - _OVERLAP):
+        for page in changed_pages(self._store.changed_tokens, before.until - OVERLAP):
             self._put(page)
         return str(Mark(now, self._sweep(before.swept)))
 
@@ -69,13 +81,6 @@ class TokenProjection:
         while page := self._store.tokens_page(after, limits.PROJECTION_PAGE):
             self._put(page)
             after = page[-1].sha256
-
-    def _changed(self, since: datetime) -> Iterator[Sequence[Token]]:
-        point, end = None, ChangePoint(since)
-        while point != end:
-            point = end
-            page, end = self._store.changed_tokens(point, limits.PROJECTION_PAGE)
-            yield page
 
     def _sweep(self, after: str) -> str:
         """Write the next page; where the one after it begins."""

@@ -35,6 +35,7 @@ from chalicelib.contract.messages import (
     WeightsFile,
 )
 from chalicelib.contract.metering import Usage, total
+from chalicelib.coordinator.planner import Action, Policy, Reason
 
 
 class VersionState(StrEnum):
@@ -306,6 +307,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
         previous_version: what answered before it, and is gone back to; None after going back.
         activation: what is to become active.
         numbers_used: no version up to this number is made again.
+        pinned: it is to be loaded, used or not.
         revision: grows with every change.
     """
 
@@ -320,6 +322,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     candidate: Candidate | None = None
     activation: Activation | None = None
     numbers_used: int = 0
+    pinned: bool = False
     deleted_at: datetime | None = None
     revision: int = 0
 
@@ -334,6 +337,35 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
                 if version_id
             )
         )
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """One tick of the coordinator.
+
+    Attributes:
+        id: 1, 2, 3 …
+        epoch: of who decided.
+        at: by the hot state's clock, in whole milliseconds.
+        changed: it did something, or has something else to say than the one before.
+        whole: the entry is all that the tick saw; else what differed from the tick before.
+        policy: by which it was decided, where the entry is whole: it stays until the next such one.
+        entry: see `coordinator.journal`; empty where it was not asked for.
+    """
+
+    id: int
+    epoch: int
+    at: datetime
+    changed: bool
+    actions: tuple[Action, ...]
+    reasons: tuple[Reason, ...]
+    whole: bool
+    policy: Policy | None = None
+    entry: bytes = b""
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """What it has something to say of."""
+        return tuple(dict.fromkeys(reason.subject for reason in self.reasons))
 
 
 class Split(msgspec.Struct, frozen=True, kw_only=True):
@@ -521,6 +553,10 @@ def without_activation(model: Model) -> Model:
 
 def activating(model: Model, activation: Activation) -> Model:
     return msgspec.structs.replace(model, activation=activation, revision=model.revision + 1)
+
+
+def with_pin(model: Model, *, pinned: bool) -> Model:
+    return msgspec.structs.replace(model, pinned=pinned, revision=model.revision + 1)
 
 
 def deleted(model: Model, at: datetime) -> Model:

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeVar, cast
 
+import msgspec
+
 from chalicelib.contract import limits
 from chalicelib.contract.limiting import AccountLimits
+from chalicelib.coordinator.planner import Policy
 
 Value = TypeVar("Value")
 _PASSWORD_COST: Final = re.compile(r"m=(\d{1,7}),t=(\d{1,3}),p=(\d{1,2})")
@@ -36,6 +39,14 @@ class HashCost:
     lanes: int
 
 
+class CapacityKind(StrEnum):
+    """Who starts and stops hosts: nobody, the stack on this machine, an ECS service."""
+
+    NONE = "none"
+    LOCAL = "local"
+    ECS = "ecs"
+
+
 class InvalidSettings(Exception):
     """Every problem of an environment at once, one a line."""
 
@@ -53,6 +64,8 @@ class Settings:
         password_cost: what guessing one password costs.
         host_network: the only network inference requests are forwarded into.
         account_concurrency_max: requests of one account under way at the same time.
+        ecs_cluster, ecs_service: where `capacity` is ECS, whose tasks are the hosts.
+        policy: the coordinator's; what it does not name is as usual.
     """
 
     mongo_url: str
@@ -71,6 +84,10 @@ class Settings:
     password_cost: HashCost
     account_requests_per_second: float
     account_concurrency_max: int
+    capacity: CapacityKind
+    ecs_cluster: str
+    ecs_service: str
+    policy: Policy
 
     @property
     def account_limits(self) -> AccountLimits:
@@ -80,6 +97,8 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
         """Raises InvalidSettings naming every variable that is missing or wrong."""
         reader = _Reader(environ)
+        capacity = reader.read("CAPACITY", _capacity, CapacityKind.NONE)
+        ecs_default = None if capacity is CapacityKind.ECS else ""
         settings = cls(
             mongo_url=reader.read("MONGO_URL", str),
             mongo_database=reader.read("MONGO_DATABASE", str, "modelrocket"),
@@ -101,6 +120,10 @@ class Settings:
             account_concurrency_max=reader.read(
                 "ACCOUNT_CONCURRENCY", int, str(limits.ACCOUNT_CONCURRENCY_MAX)
             ),
+            capacity=capacity,
+            ecs_cluster=reader.read("ECS_CLUSTER", str, ecs_default),
+            ecs_service=reader.read("ECS_SERVICE", str, ecs_default),
+            policy=reader.read("POLICY", _policy, "{}"),
         )
         reader.raise_problems()
         return settings
@@ -125,6 +148,16 @@ def _sign_up(text: str) -> SignUpMode:
     if text not in set(SignUpMode):
         raise ValueError(f"one of {', '.join(SignUpMode)} expected")
     return SignUpMode(text)
+
+
+def _capacity(text: str) -> CapacityKind:
+    if text not in set(CapacityKind):
+        raise ValueError(f"one of {', '.join(CapacityKind)} expected")
+    return CapacityKind(text)
+
+
+def _policy(text: str) -> Policy:
+    return msgspec.json.decode(text, type=Policy)
 
 
 def _password_cost(text: str) -> HashCost:

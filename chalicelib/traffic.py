@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Final
 
 import msgspec
@@ -23,7 +24,7 @@ from chalicelib.audit import Acted, Audit
 from chalicelib.auth import Principal
 from chalicelib.contract.errors import Conflict, DependencyFailed, InvalidRequest, NotFound
 from chalicelib.contract.hotstate import HotState
-from chalicelib.contract.messages import Counts, Guard, Signature, TensorSignature
+from chalicelib.contract.messages import Counts, Guard, Heartbeat, Signature, TensorSignature
 from chalicelib.coordinator.rollout import Warmth, judge, may_take_over, wanted_on
 from chalicelib.ports import Store
 from chalicelib.records import (
@@ -187,10 +188,6 @@ class Traffic:
             self._tell("model.rollback", model, candidate.version)
         return self._store.any_model(model.id) or changed
 
-    def held_on(self, model: Model) -> frozenset[str]:
-        """Ids of hosts where the active version answers without a load."""
-        return self._warmth(model.id).ready_on(model.active_version_id or "")
-
     def _against(self, model: Model, candidate: Candidate) -> str | None:
         if candidate.version_id in self._hot.quarantined(model.id):
             return "it ended its process twice and is quarantined"
@@ -282,7 +279,12 @@ class Traffic:
     def _warmth(self, model_id: str) -> Warmth:
         now, hosts = self._hot.hosts()
         replicas = self._hot.replicas(model_id)
-        return Warmth(now, hosts, replicas, self._hot.quarantined(model_id))
+        quarantined = self._hot.quarantined(model_id)
+        return Warmth(now, hosts, replicas, quarantined, partial(self._assigned_to, hosts))
+
+    def _assigned_to(self, hosts: Sequence[Heartbeat], version_id: str) -> frozenset[str]:
+        assigned = self._hot.assignments(host.host_id for host in hosts)
+        return frozenset(host_id for host_id, version_ids in assigned.items() if version_id in version_ids)
 
     def _counts(self, model: Model) -> dict[str, Counts] | None:
         if model.candidate is None:

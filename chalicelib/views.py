@@ -199,7 +199,7 @@ def begun_upload(begun: BegunUpload) -> Begun:
 
 
 class CandidateCounts(msgspec.Struct, frozen=True):
-    """What hosts counted of the candidate, and of the active version beside it."""
+    """What hosts counted of the candidate, and of the active version beside it; comparisons of the first."""
 
     candidate: Counts
     active: Counts
@@ -227,6 +227,7 @@ class Model(msgspec.Struct, frozen=True):
     Attributes:
         previous: the version that a rollback goes back to.
         activating: the version that takes over once it is loaded.
+        pinned: it stays loaded, used or not.
         url: where it answers.
     """
 
@@ -236,6 +237,7 @@ class Model(msgspec.Struct, frozen=True):
     previous: int | None
     activating: int | None
     candidate: Candidate | None
+    pinned: bool
     created_at: datetime
     url: str
 
@@ -264,6 +266,7 @@ def model(shown: records.Model, candidate: Candidate | None, settings: Settings)
         previous=shown.previous_version,
         activating=shown.activation.version if shown.activation else None,
         candidate=candidate,
+        pinned=shown.pinned,
         created_at=shown.created_at,
         url=f"{settings.public_url}/inference",
     )
@@ -325,6 +328,7 @@ def _candidate_in_full(shown: Shown) -> Candidate | None:
     if one is None or seen is None:
         return _candidate(shown.model)
     active = seen.get(shown.model.active_version_id or "", Counts())
+    active = msgspec.structs.replace(active, mirrored=0, differing=0)
     return _candidate(shown.model, CandidateCounts(seen.get(one.version_id, Counts()), active))
 
 

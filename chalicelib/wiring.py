@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Final
 
 from chalicelib.accounts import Accounts
+from chalicelib.adapters.capacity import capacity
 from chalicelib.adapters.hosts import HttpHostCalls
 from chalicelib.adapters.mongo import MongoStore
 from chalicelib.adapters.passwords import Argon2Passwords
@@ -23,11 +24,12 @@ from chalicelib.arrivals import Arrivals
 from chalicelib.audit import Audit
 from chalicelib.auth import Auth
 from chalicelib.contract import limits
+from chalicelib.contract.errors import DependencyFailed
 from chalicelib.contract.hotstate import HotState
 from chalicelib.contract.hotstate.admission import Admissions
-from chalicelib.coordinator.planner import Policy
 from chalicelib.deletion import Deletion
 from chalicelib.explaining import Explaining
+from chalicelib.fleet import Fleet
 from chalicelib.guards import RouteGuards
 from chalicelib.guessing import Guessing
 from chalicelib.idempotency import Attempts
@@ -35,7 +37,7 @@ from chalicelib.keys import Keys
 from chalicelib.models import Models
 from chalicelib.operators import Operators
 from chalicelib.payloads import Origin, Payloads
-from chalicelib.reconciler import Loop, Reconciler, UseCases
+from chalicelib.reconciler import Deciding, Loop, Reconciler, UseCases
 from chalicelib.routing import Clocks, Dispatcher, Dispatching, Lookups, Router, Transfers
 from chalicelib.sessions import Sessions
 from chalicelib.settings import Settings
@@ -44,6 +46,8 @@ from chalicelib.uploads import Uploads
 from chalicelib.usage import Metering
 
 _REDIS_SECONDS_MAX: Final = 1.0
+_PAUSE_SECONDS_MIN: Final = 0.5
+"""Between two passes of the coordinator, however often it is woken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class ControlPlane:
     router: Router
     payloads: Payloads
     answers: Answers
+    fleet: Fleet
     reconciler: Reconciler
 
 
@@ -138,6 +143,7 @@ def build(environ: Mapping[str, str]) -> ControlPlane:
         router=router,
         payloads=payloads,
         answers=Answers(hot=hot, router=router, payloads=payloads, new_id=new_id),
+        fleet=Fleet(store=store, hot=hot),
         reconciler=Reconciler(
             store=store,
             hot=hot,
@@ -150,14 +156,16 @@ def build(environ: Mapping[str, str]) -> ControlPlane:
                 audit=audit,
                 payloads=payloads,
             ),
-            policy=Policy(
-                replicas_per_model=limits.REPLICAS_PER_MODEL, host_dead_seconds=limits.HOST_DEAD_SECONDS
+            deciding=Deciding(
+                holder=new_id(),
+                policy=settings.policy,
+                capacity=capacity(settings, hot, clock=time.monotonic),
             ),
             loop=Loop(
                 tick_seconds=settings.tick_seconds,
                 loop_seconds=settings.loop_seconds,
                 monotonic=time.monotonic,
-                wait=time.sleep,
+                wait=lambda seconds: _wait(hot, seconds),
             ),
         ),
     )
@@ -176,7 +184,7 @@ def _router(settings: Settings, store: MongoStore, hot: HotState, payloads: Payl
         dispatcher=Dispatcher(
             hosts=HttpHostCalls(time.monotonic),
             admissions=admissions,
-            fleet=hot.hosts,
+            hot=hot,
             clocks=Clocks(monotonic=time.monotonic, unix=time.time),
             dispatching=Dispatching(key=settings.dispatch_key, network=settings.host_network),
             generator=random.Random(),
@@ -187,8 +195,25 @@ def _router(settings: Settings, store: MongoStore, hot: HotState, payloads: Payl
     )
 
 
+def _wait(hot: HotState, seconds: float) -> None:
+    """Until somebody wakes the coordinator, but never for less than its least pause."""
+    if seconds <= _PAUSE_SECONDS_MIN:
+        time.sleep(seconds)
+        return
+    time.sleep(_PAUSE_SECONDS_MIN)
+    try:
+        hot.wait_for_wake(seconds - _PAUSE_SECONDS_MIN)
+    except DependencyFailed:
+        time.sleep(seconds - _PAUSE_SECONDS_MIN)
+
+
 def new_id() -> str:
     return str(uuid.uuid4())
+
+
+def new_request_id() -> str:
+    """As random as a UUID, and made in a sixth of the time: every request gets one."""
+    return os.urandom(16).hex()
 
 
 def _now() -> datetime:

@@ -43,6 +43,7 @@ from host_container.forwarding import Means as ForwardingMeans
 from host_container.front import Door
 from host_container.ledger import Ledger
 from host_container.lines import Lines
+from host_container.load import Loads
 from host_container.marks import Marks
 from host_container.metrics import Gauge, Metrics
 from host_container.notices import Notices
@@ -196,10 +197,10 @@ def compose(
     builds = Builds(artifacts, examination, events=events, load_seconds_min=form_load_seconds_min(execution))
     parts = Parts(hot, artifacts, builds, workers, ledger, notices, events, clocks.monotonic)
     replicas = Replicas(parts, bytes_max=settings.memory_bytes_max)
-    tally, meter = Tally(), Meter(_new_id())
+    tally, meter, loads = Tally(), Meter(_new_id()), Loads(clocks.monotonic(), time.process_time)
     trials = Trials(tally, replicas, workers=workers, events=events, clock=clocks.monotonic)
     router = Router(
-        RouterParts(replicas, workers, trials, Turns(clocks.monotonic)),
+        RouterParts(replicas, workers, trials, Turns(clocks.monotonic), loads),
         presence=presence,
         key=settings.dispatch_key,
         clocks=clocks,
@@ -213,6 +214,8 @@ def compose(
         meter=meter,
         departures=Departures(hot, replicas, artifacts),
         watchdog=Watchdog(hot, presence, clock=clocks.monotonic),
+        loads=loads,
+        slots=settings.slots or len(os.sched_getaffinity(0)),
         in_flight=lambda: router.in_flight,
         events=events,
         random=random.Random(),

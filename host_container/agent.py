@@ -20,6 +20,7 @@ from chalicelib.contract.hotstate import HeartbeatReply, HotState
 from chalicelib.contract.messages import Heartbeat, HostState
 from host_container.departures import Departures
 from host_container.events import EventLog
+from host_container.load import Loads
 from host_container.notices import Notices
 from host_container.presence import Presence
 from host_container.replicas import Replicas
@@ -36,6 +37,7 @@ class Agent:
 
     Attributes:
         in_flight: how many requests are being answered now.
+        slots: how many this host runs well at once.
         random: for jitter, so that hosts do not beat in step.
     """
 
@@ -47,6 +49,8 @@ class Agent:
     meter: Meter
     departures: Departures
     watchdog: Watchdog
+    loads: Loads
+    slots: float
     in_flight: Callable[[], int]
     events: EventLog
     random: Random
@@ -77,7 +81,9 @@ class Agent:
         """Say how we are and hear what we are to hold. False when nobody listened."""
         self.presence.alive(self.clock())
         try:
-            reply = await asyncio.to_thread(self.hot.beat, self._heartbeat())
+            load = self.loads.since_heard(self.clock())
+            reply = await asyncio.to_thread(self.hot.beat, self._heartbeat(), load, number=self.loads.number)
+            self.loads.heard()
             if not reply.known:
                 self.notices.forgotten()
                 self.departures.forgotten()
@@ -138,7 +144,7 @@ class Agent:
 
     def _converge(self, reply: HeartbeatReply) -> None:
         """Prefetch in the background, one round at a time."""
-        if self.presence.state is not HostState.READY or not reply.assignments:
+        if self.presence.state is not HostState.READY or reply.assignments is None:
             return
         self.replicas.assigned(reply.assignments)
         if self._prefetching is None or self._prefetching.done():
@@ -159,6 +165,7 @@ class Agent:
             memory_bytes_used=self.replicas.bytes_used,
             in_flight=self.in_flight(),
             versions_ready=self.replicas.ready,
+            slots=self.slots,
         )
         return self.watchdog.beat(heartbeat)
 

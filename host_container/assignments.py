@@ -19,13 +19,11 @@ class Assignments:
         self._left: dict[str, float] = {}
 
     def told(self, version_ids: Iterable[str], *, now: float) -> None:
-        """No assignments at all say that the hot state was flushed, not that nothing is wanted."""
         told = frozenset(version_ids)
-        if told:
-            self._left.update(dict.fromkeys(self.wanted - told, now))
-            self.wanted = told
-            for version_id in told.intersection(self._left):
-                del self._left[version_id]
+        self._left.update(dict.fromkeys(self.wanted - told, now))
+        self.wanted = told
+        for version_id in told.intersection(self._left):
+            del self._left[version_id]
 
     def leaving(self, *, now: float) -> tuple[str, ...]:
         """What was wanted once, and has not been for long enough to go."""

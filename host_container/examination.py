@@ -22,7 +22,7 @@ from chalicelib.contract import limits
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.findings import Refusal
 from chalicelib.contract.messages import Certificate, Counterexample, decode, encode
-from host_container import environment
+from host_container import environment, heap
 from host_container.events import EventLog
 from host_container.orders import (
     NOT_CLOSED_IN,
@@ -57,6 +57,7 @@ class ExaminationLimits:
     seconds_max: float = limits.PREPARE_SECONDS_MAX
     cpu_seconds_max: int = limits.PREPARE_CPU_SECONDS_MAX
     memory_bytes_max: int = limits.PREPARE_MEMORY_BYTES_MAX
+    load_seconds_max: float = limits.LOAD_SECONDS_MAX
     sandbox_required: bool = True
 
     def allowing(self, files: ModelFiles) -> ExaminationLimits:
@@ -68,6 +69,7 @@ class ExaminationLimits:
             seconds_max=self.seconds_max + apart / _BYTES_PER_SECOND_MIN,
             cpu_seconds_max=self.cpu_seconds_max + int(apart / _BYTES_PER_SECOND_MIN),
             memory_bytes_max=self.memory_bytes_max + _COPIES_MAX * apart,
+            load_seconds_max=self.load_seconds_max + apart / limits.LOAD_BYTES_PER_SECOND_MIN,
         )
 
 
@@ -238,7 +240,7 @@ async def _start(module: str, *, cwd: Path) -> asyncio.subprocess.Process:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd=cwd,
-        env=environment.bare(),
+        env=environment.bare(**heap.environment()),
         start_new_session=True,
         limit=_LINE_BYTES_MAX,
     )
@@ -252,6 +254,7 @@ def _order(files: ModelFiles, bounds: ExaminationLimits) -> Order:
         bounds.cpu_seconds_max,
         bounds.memory_bytes_max,
         sandbox_required=bounds.sandbox_required,
+        load_seconds_max=bounds.load_seconds_max,
         beside=tuple(beside),
     )
 

@@ -26,7 +26,6 @@ from host_container.confined import Lines, close_in, private_output, says_out_of
 from host_container.firewall import Refused
 from host_container.generated import FirstRun, first_run, takes_rows, zeros
 from host_container.orders import Began, Doing, Order, Report, out_of_memory
-from host_container.prepared import uploaded
 from host_container.session import Session, load, warm_up
 from modelrocket.tensors import Array
 
@@ -34,13 +33,13 @@ _REFUSALS: Final = {Doing.LOADING: Refusal.DOES_NOT_LOAD, Doing.RUNNING: Refusal
 """Of what onnxruntime says no to."""
 
 
-def examine(path: Path, *, begins: Callable[[Doing], None]) -> Report:
+def examine(path: Path, *, load_seconds_max: float, begins: Callable[[Doing], None]) -> Report:
     """What a servable file is made of, takes and gives. Raises InvalidModel with a reason."""
     begins(Doing.READING)
     findings = onnxfile.check(path)
     warm_up()
     begins(Doing.LOADING)
-    session, load_seconds = _load(path)
+    session, load_seconds = _load(path, seconds_max=load_seconds_max)
     begins(Doing.RUNNING)
     first = first_run(session)
     _run_two_rows(session, first)
@@ -49,14 +48,14 @@ def examine(path: Path, *, begins: Callable[[Doing], None]) -> Report:
     return Report(signature=signature, findings=findings, load_seconds=load_seconds)
 
 
-def _load(path: Path) -> tuple[Session, float]:
+def _load(path: Path, *, seconds_max: float) -> tuple[Session, float]:
     started = time.perf_counter()
     session = load(path)
-    seconds, seconds_max = time.perf_counter() - started, uploaded(path).load_seconds_max
+    seconds = time.perf_counter() - started
     if seconds > seconds_max:
         raise Refused(
             Refusal.SLOW_TO_LOAD,
-            f"It takes {seconds:.0f} s to load; {seconds_max:.0f} s are allowed. "
+            f"It takes {seconds:.3g} s to load; {seconds_max:.3g} s are allowed. "
             "Simplify the model before uploading it (constant folding, for example).",
         )
     return session, seconds
@@ -103,7 +102,8 @@ class _Examination:
 
     def report(self) -> Report:
         try:
-            return examine(Path(self._order.path), begins=self._begins)
+            seconds_max = self._order.load_seconds_max
+            return examine(Path(self._order.path), load_seconds_max=seconds_max, begins=self._begins)
         except MemoryError:
             return self._out_of_memory()
         except Refused as error:

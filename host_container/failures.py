@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chalicelib.contract.errors import DeadlineExceeded, InferenceFailed
+from chalicelib.contract.errors import DeadlineExceeded, InferenceFailed, NoCapacity
 
 
 def too_late() -> DeadlineExceeded:
@@ -11,3 +11,8 @@ def too_late() -> DeadlineExceeded:
 
 def crashed() -> InferenceFailed:
     return InferenceFailed("The model ended its process while it answered. Other models were not touched.")
+
+
+def interrupted() -> NoCapacity:
+    """Of a request that is not to blame; another host may answer it."""
+    return NoCapacity("Other models of yours ended the process that was to answer. Try again.")

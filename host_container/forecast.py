@@ -1,26 +1,33 @@
 """When a version will be loaded: what its passport says, as this host has found passports to be. Pure.
 
-A load is a queue for a slot, perhaps a download, and the load itself. What the last two took before, in
-proportion to what was expected, corrects the next forecast: machines, stores and neighbours differ.
+A load is a queue for a slot, perhaps a download, and the load itself. The last ones, beside what was expected
+of them, show what every load takes here and how much longer what is expected takes: machines, stores and
+neighbours differ.
 """
 
 from __future__ import annotations
 
 import heapq
-import math
-from collections.abc import Sequence
+import statistics
+from collections import OrderedDict, deque
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
+from itertools import combinations
+from typing import Final, NamedTuple
 
 from chalicelib.contract import limits
 from chalicelib.contract.messages import VersionRecord
 
 _FETCH_BYTES_PER_SECOND: Final = 50e6
-_FETCH_SECONDS: Final = 0.05
-_LOAD_SECONDS: Final = 0.1
-"""What every download and every load take beside their bytes and the session, before anything was seen."""
-_NEWS: Final = 0.5
-"""How much of the correction the latest load decides."""
+_LOOK_BYTES_PER_SECOND: Final = 1.5e9
+"""Files that a process finds on disk are hashed before it uses them for the first time."""
+_LOAD_SECONDS: Final = 0.015
+_FETCH_SECONDS: Final = 0.065
+"""What every load takes beside session and bytes, before anything was seen: links, frames, a worker."""
+_LOOKED_MAX: Final = 4096
+_LAST: Final = 15
+_APART_SECONDS: Final = 0.005
+"""Loads that were expected to take more alike show nothing of how much longer one takes."""
 _CORRECTION_MAX: Final = 50.0
 
 
@@ -33,23 +40,62 @@ class Load:
     began: float | None = None
 
 
+class _Seen(NamedTuple):
+    """One load: seconds, as expected of its bytes and session alone, and as it was."""
+
+    expected: float
+    took: float
+
+
 class Forecast:
     """Learns from loads that ended. Owned by the event loop."""
 
     def __init__(self) -> None:
-        self._corrections = {True: 0.0, False: 0.0}  # logarithms, by whether it was fetched
+        self._fixed = {False: _LOAD_SECONDS, True: _FETCH_SECONDS}  # by whether it was fetched
+        self._last = {fetched: deque[_Seen](maxlen=_LAST) for fetched in self._fixed}
+        self._looked: OrderedDict[str, None] = OrderedDict()
 
     def seconds(self, record: VersionRecord, *, on_disk: bool) -> float:
         """From getting a slot to being ready."""
-        return _told(record, on_disk=on_disk) * math.exp(self._corrections[not on_disk])
+        expected, last = self._expected(record, on_disk=on_disk), self._last[not on_disk]
+        if not last:
+            return self._fixed[not on_disk] + expected
+        longer = _times_longer(last)
+        fixed = statistics.median(one.took - longer * one.expected for one in last)
+        return max(0.0, fixed) + longer * expected
 
     def saw(self, record: VersionRecord, *, on_disk: bool, seconds: float) -> None:
         """How long one took from getting a slot."""
-        found = math.log(max(seconds, 1e-3) / _told(record, on_disk=on_disk))
-        bound = math.log(_CORRECTION_MAX)
-        before = self._corrections[not on_disk]
-        found = before + _NEWS * (found - before) if before else found
-        self._corrections[not on_disk] = min(bound, max(-bound, found))
+        expected = self._expected(record, on_disk=on_disk)
+        told = self._fixed[not on_disk] + expected
+        took = min(max(seconds, told / _CORRECTION_MAX), told * _CORRECTION_MAX)
+        self._last[not on_disk].append(_Seen(expected, took))
+        self._looked[record.version_id] = None
+        if len(self._looked) > _LOOKED_MAX:
+            self._looked.popitem(last=False)
+
+    def _expected(self, record: VersionRecord, *, on_disk: bool) -> float:
+        """By the passport, where nobody else computes."""
+        load = max(record.passport.load_ms / 1000, 1e-6)
+        if not on_disk:
+            return load + record.bytes_in_all / _FETCH_BYTES_PER_SECOND
+        known = record.version_id in self._looked
+        return load if known else load + record.bytes_in_all / _LOOK_BYTES_PER_SECOND
+
+
+def _times_longer(seen: Collection[_Seen]) -> float:
+    """What is expected takes so many times as long here: the median slope (Theil, 1950; Sen, 1968)."""
+    slopes = [
+        (one.took - other.took) / (one.expected - other.expected)
+        for one, other in combinations(seen, 2)
+        if abs(one.expected - other.expected) >= _APART_SECONDS
+    ]
+    longer = statistics.median(slopes) if slopes else min(1.0, _ratio(seen))
+    return min(max(longer, 1 / _CORRECTION_MAX), _CORRECTION_MAX)
+
+
+def _ratio(seen: Collection[_Seen]) -> float:
+    return statistics.median(one.took / one.expected for one in seen)
 
 
 def ready_in(version_id: str, loads: Sequence[Load], *, now: float) -> float:
@@ -62,8 +108,3 @@ def ready_in(version_id: str, loads: Sequence[Load], *, now: float) -> float:
             return ends - now
         heapq.heappush(free, ends)
     return 0.0
-
-
-def _told(record: VersionRecord, *, on_disk: bool) -> float:
-    load = record.passport.load_ms / 1000 + _LOAD_SECONDS
-    return load if on_disk else load + _FETCH_SECONDS + record.bytes_in_all / _FETCH_BYTES_PER_SECOND

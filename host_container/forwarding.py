@@ -9,13 +9,14 @@ Owned by the event loop.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from random import Random
 from typing import Any, Final
+
+import msgspec
 
 from chalicelib.contract import limits
 from chalicelib.contract.choice import Weigh, alive, destinations
@@ -25,6 +26,7 @@ from chalicelib.contract.dispatches import (
     is_own_fault,
     patience,
     refused,
+    timing_seconds,
     unreachable,
 )
 from chalicelib.contract.errors import ModelRocketError, Overloaded
@@ -46,7 +48,6 @@ from host_container.usage import Use
 
 Network = IPv4Network | IPv6Network
 _PASSED_ON: Final = ("retry-after", "x-rows", "x-batch-rows", HEADER_LENGTH.lower())
-_TIMINGS: Final = re.compile(r"\b(load|run);dur=(\d+(?:\.\d+)?)")
 _OK: Final = 200
 _UNAVAILABLE: Final = 503
 
@@ -87,11 +88,11 @@ class Forwarded:
     def used(self, use: Use) -> Use:
         """With what the host says it took."""
         told = self.reply.headers
-        found = dict(_TIMINGS.findall(told.get("server-timing", "")))
+        timings = told.get("server-timing", "")
         use.rows, run_rows = _number(told.get("x-rows")), _number(told.get("x-batch-rows"))
-        seconds = float(found.get("run", 0)) / 1000
+        seconds = timing_seconds(timings, "run")
         use.compute_us = compute_us(run_seconds=seconds, rows=use.rows, run_rows=run_rows)
-        use.cold = float(found.get("load", 0)) > 0
+        use.cold = timing_seconds(timings, "load") > 0
         return use
 
 
@@ -212,7 +213,7 @@ class Forwards:
         if self._means.replicas.is_loading(record.version_id):
             replica = Replica(own, self._means.presence.boot_id, ReplicaState.LOADING)
             replicas.append((record.version_id, replica))
-        return replace(view, replicas=tuple(replicas))
+        return msgspec.structs.replace(view, replicas=tuple(replicas))
 
     def _may_be_asked(self, host: Heartbeat, own: str, but: str) -> bool:
         if host.host_id == own:

@@ -37,6 +37,7 @@ from chalicelib.contract.errors import (
     InvalidRequest,
     InvalidTensor,
     ModelRocketError,
+    Overloaded,
     PayloadTooLarge,
 )
 from chalicelib.contract.messages import Signature, VersionRecord
@@ -213,6 +214,7 @@ _ERRORS: Final[dict[str, type[ModelRocketError]]] = {
         InvalidModel,
         InvalidRequest,
         InvalidTensor,
+        Overloaded,
         PayloadTooLarge,
     )
 }

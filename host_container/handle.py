@@ -65,9 +65,13 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The worker ended before it answered. `suspect`: this very model was running then."""
+    """The worker ended before it answered.
+
+    `suspect`: this very request was running then. `elsewhere`: another version alone is to blame.
+    """
 
     suspect: bool
+    elsewhere: bool = False
 
 
 Outcome = Ran | Compared | Lost | ModelRocketError

@@ -27,6 +27,7 @@ class Order(msgspec.Struct, frozen=True):
     """What to examine, within which limits, and for whom.
 
     `path` is opened; `beside` are the other files it needs.
+    `load_seconds_max`: what loads slower is refused, though it keeps to the other limits.
     `sandbox_required`: without it, what the machine lacks to close a process in is done without.
     """
 
@@ -35,6 +36,7 @@ class Order(msgspec.Struct, frozen=True):
     cpu_seconds_max: int
     memory_bytes_max: int
     sandbox_required: bool
+    load_seconds_max: float
     file_bytes_max: int = 0
     beside: tuple[str, ...] = ()
 

@@ -264,14 +264,15 @@ class Replicas:
         await self._notices.tell()
 
     async def prefetch(self) -> None:
-        """Load what is assigned, one after the other, as far as it fits in beside each other.
+        """Load what is assigned, one after the other, as far as it fits in beside each other; of the rest,
+        have the files at hand.
 
         What may have ended a process comes last, and not at all while it is in quarantine.
         """
         for version_id in sorted(self._assignments.wanted, key=self._turn):
             if self._ledger.quarantined(version_id, now=self._clock()):
                 continue
-            with contextlib.suppress(NotFound):  # deleted meanwhile
+            with contextlib.suppress(NotFound, NoCapacity):  # deleted meanwhile; the disk is full
                 await self._prefetch(version_id)
 
     def _turn(self, version_id: str) -> tuple[bool, str]:
@@ -285,6 +286,9 @@ class Replicas:
             return
         if self._cache.room_beside_wanted(self._item(record), now=self._clock()):
             await asyncio.wait({self._start(record, self._reserve_beside_wanted).task})
+        elif not self._artifacts.has(record):
+            async with self._files(record):
+                self._tell_stored(record)
 
     def _recent_failure(self, version_id: str) -> ModelRocketError | None:
         failure = self._failures.get(version_id)

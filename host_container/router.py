@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from chalicelib.contract import limits
 from chalicelib.contract.errors import (
@@ -23,14 +24,18 @@ from chalicelib.contract.errors import (
 from chalicelib.contract.messages import VersionRecord
 from chalicelib.contract.transfers import Transfer, read_transfer
 from host_container.admission import Admitted, admit
-from host_container.failures import crashed, too_late
+from host_container.failures import crashed, interrupted, too_late
 from host_container.fairness import Turns
 from host_container.frames import Asked
 from host_container.handle import Loaded, Lost, Outcome, Ran
+from host_container.load import Loads
 from host_container.presence import Presence
 from host_container.replicas import Replicas
 from host_container.trials import Trials
 from host_container.workers import Workers
+
+_REPEATS_MAX: Final = 3
+"""How often a request is run again whose worker ended over another version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,7 @@ class Call:
     task: asyncio.Task[None] | None = None
     loaded: Loaded | None = None
     identity: int = 0
-    repeated: bool = False
+    repeats: int = 0
     over: bool = False
 
 
@@ -98,6 +103,7 @@ class Parts:
     workers: Workers
     trials: Trials
     turns: Turns
+    loads: Loads
 
 
 class Router:
@@ -110,6 +116,7 @@ class Router:
         self.workers = parts.workers
         self._trials = parts.trials
         self.turns = parts.turns
+        self._loads = parts.loads
         self._clocks = clocks
         self.in_flight = 0
         self.closed = False
@@ -139,13 +146,14 @@ class Router:
         call = Call(admitted, asked, done, received, received + admitted.seconds_left)
         loaded = self.replicas.hold_now(admitted.version_id)
         self.in_flight += 1
+        self._loads.began(admitted.version_id, received)
         if loaded is None:
             call.task = asyncio.get_running_loop().create_task(self._wake(call))
         else:
             try:
                 self._run(call, loaded)
             except ModelRocketError:
-                self.in_flight -= 1
+                self._end(call)
                 raise
         return call
 
@@ -185,16 +193,25 @@ class Router:
             return
         match outcome:
             case Ran():
+                self._loads.ran(
+                    call.admitted.version_id, outcome.run_seconds * outcome.own_rows / max(1, outcome.rows)
+                )
                 self._finish(call, _answer(call, loaded.record, outcome))
-            case Lost(suspect=False) if not call.repeated and not self.closed:
-                call.repeated = True  # it had not started: the worker ended over something else
+            case Lost(suspect=False, elsewhere=elsewhere) if self._is_repeated(call, elsewhere=elsewhere):
+                call.repeats += 1  # it had not started
                 call.task = asyncio.get_running_loop().create_task(self._wake(call))
+            case Lost(suspect=False, elsewhere=True):
+                self._finish(call, interrupted())
             case Lost():
                 self._finish(call, crashed())
             case ModelRocketError():
                 self._finish(call, outcome)
         if call.admitted.on_trial is not None:
             self._trials.over(call.admitted, call.asked, loaded=loaded, outcome=outcome)
+
+    def _is_repeated(self, call: Call, *, elsewhere: bool) -> bool:
+        """Once where nobody knows why, oftener where it was another: that is in a worker of its own now."""
+        return not self.closed and call.repeats < (_REPEATS_MAX if elsewhere else 1)
 
     async def _wake(self, call: Call) -> None:
         """Load what is not loaded, then run. Ends the call whatever happens, unless cancelled."""
@@ -224,6 +241,7 @@ class Router:
         if not call.over:
             call.over = True
             self.in_flight -= 1
+            self._loads.ended(call.admitted.version_id, self._clocks.monotonic())
 
     async def _record(self, admitted: Admitted) -> VersionRecord:
         record = admitted.record or await self.replicas.record(admitted.version_id)
@@ -239,7 +257,7 @@ def _check_tenant(record: VersionRecord, admitted: Admitted) -> None:
 
 
 def _answer(call: Call, record: VersionRecord, ran: Ran) -> Answer:
-    cold = call.task is not None and not call.repeated
+    cold = call.task is not None and not call.repeats
     timings = Timings(
         queue=ran.queue_seconds,
         load=call.held - call.received if cold else 0.0,

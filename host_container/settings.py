@@ -19,8 +19,10 @@ from host_container.providers import Provider
 PREFIX: Final = "MODELROCKET_"
 MEMORY_BYTES_DEFAULT: Final = 2 * 1024**3
 DISK_TO_MEMORY: Final = 5
-WORKER_TO_MEMORY: Final = 2
-"""Address space is not memory: stacks, arenas and mapped files count in full."""
+_WORKER_TO_MEMORY: Final = 2
+_WORKER_BYTES: Final = 512 * limits.MIB
+"""Of a worker's address space. A load takes for a moment up to four and a half times what the model then
+keeps (parsed, copied, optimised), which makes more of a difference the smaller a host is."""
 _PORT_MAX: Final = 65_535
 _HOST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _KEY_HEX: Final = re.compile(r"[0-9A-Fa-f]{64}")
@@ -57,6 +59,7 @@ class Settings:
     `provider` is what is to run models, None for the best that is there. `gpu_memory_bytes_max` is what
     each worker may take on the GPU, None for no limit. `network` is where other hosts may be, by default
     what is as near as a private network gets: the same /16, or /48 of IPv6. `account`: the gateways' own.
+    `slots`: how many requests this host runs well at once, by default as many as it has processors.
     """
 
     host_id: str
@@ -75,6 +78,7 @@ class Settings:
     provider: Provider | None = None
     gpu_memory_bytes_max: int | None = None
     network: Network | None = None
+    slots: float | None = None
     account: AccountLimits = _ACCOUNT
 
     @property
@@ -104,13 +108,14 @@ class Settings:
             worker_memory_bytes_max=read.value(
                 "WORKER_MEMORY_BYTES_MAX",
                 _positive,
-                default=WORKER_TO_MEMORY * (memory or MEMORY_BYTES_DEFAULT),
+                default=worker_bytes_max(memory or MEMORY_BYTES_DEFAULT),
             ),
             isolation=read.value("ISOLATION", _isolation, default=Isolation.TENANT),
             sandbox_required=read.value("SANDBOX", _sandbox_required, default=True),
             provider=read.value("PROVIDER", _provider, default=None),
             gpu_memory_bytes_max=read.value("GPU_MEMORY_BYTES_MAX", _positive, default=None),
             network=read.value("HOST_NETWORK", _network, default=None),
+            slots=read.value("HOST_SLOTS", _rate, default=None),
             account=AccountLimits.of(
                 read.value("ACCOUNT_REQUESTS_PER_SECOND", _rate, default=limits.ACCOUNT_REQUESTS_PER_SECOND)
                 or limits.ACCOUNT_REQUESTS_PER_SECOND,
@@ -121,6 +126,11 @@ class Settings:
         if read.problems:
             raise InvalidSettings(tuple(read.problems))
         return cls(**settings)  # type: ignore[arg-type]  # no value is missing where no problem was found
+
+
+def worker_bytes_max(memory_bytes_max: int) -> int:
+    """What one worker may map, of a host that has so much for models: address space is not memory."""
+    return _WORKER_BYTES + _WORKER_TO_MEMORY * memory_bytes_max
 
 
 _REQUIRED: Final = object()

@@ -26,10 +26,11 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from chalicelib.contract import limits
-from chalicelib.contract.errors import InferenceFailed, ModelRocketError
+from chalicelib.contract.errors import InferenceFailed, InvalidModel, ModelRocketError, Overloaded
 from chalicelib.contract.messages import VersionRecord
 from host_container.beacon import LANES_MAX, Beacon
 from host_container.comparison import compare
+from host_container.confined import says_out_of_memory
 from host_container.failures import too_late
 from host_container.frames import (
     RAN,
@@ -61,6 +62,8 @@ _HEAVY_SECONDS: Final = 0.000_15
 """Above this a run goes to a thread of its own; the hand-over costs about 20 µs."""
 _COMPARING_LANE: Final = LANES_MAX - 1
 _BOTH: Final = 2
+_LOAD_ORDERS: Final = msgspec.json.Decoder(LoadOrder)
+"""Made where workers are forked: its first use takes longer than a small model's load."""
 
 
 @dataclass(slots=True)
@@ -300,11 +303,11 @@ class Worker:
 
     def _load(self, one: Frame) -> bytes:
         try:
-            order = msgspec.json.decode(one.payload, type=LoadOrder)
+            order = _LOAD_ORDERS.decode(one.payload)
             self._beacon.light(0, deadline=one.stamp, slot=one.slot, last=0)
             slot, report = self._loaded(order, one.slot)
         except ModelRocketError as error:
-            return frame(Kind.FAILED, msgspec.json.encode(Failure.of(error)), slot=one.slot)
+            return frame(Kind.FAILED, msgspec.json.encode(Failure.of(_to_blame(error))), slot=one.slot)
         finally:
             self._beacon.dark(0)
         self._slots[one.slot] = slot
@@ -338,7 +341,7 @@ class Worker:
     def _prepack(self, number: int, payload: bytes) -> None:
         """On a thread of its own: what runs goes on with the mapped session until the faster one is there."""
         try:
-            report = self._prepacked(number, msgspec.json.decode(payload, type=LoadOrder))
+            report = self._prepacked(number, _LOAD_ORDERS.decode(payload))
         except ModelRocketError as error:
             self._send(frame(Kind.FAILED, msgspec.json.encode(Failure.of(error)), slot=number))
         else:
@@ -375,6 +378,13 @@ class Worker:
         fields = os.pread(self._memory, _STATM_BYTES, 0).split()
         resident, of_files = int(fields[1]), int(fields[2])
         return _Memory(resident * mmap.PAGESIZE, (resident - of_files) * mmap.PAGESIZE)
+
+
+def _to_blame(error: ModelRocketError) -> ModelRocketError:
+    """A version loaded when it was prepared: if memory is what it lacks here, it is not the one to change."""
+    if isinstance(error, InvalidModel) and says_out_of_memory(error.message):
+        return Overloaded("Your models leave no memory on this host to load this one now. Try again shortly.")
+    return error
 
 
 def _batching(record: VersionRecord) -> str:

@@ -44,6 +44,8 @@ _SPARES: Final = 1
 _SWEEP_SECONDS: Final = 0.025
 _SOCKET_BYTES: Final = 4 * limits.MIB
 _LOAD_GRACE_SECONDS: Final = 1.0
+_THREAD_BYTES: Final = 72 * limits.MIB
+"""Of address space: a stack, and an arena of glibc's, whatever is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class WorkerPolicy:
 
     Attributes:
         folder: where each gets a folder of its own.
-        memory_bytes_max: what one may map beyond what every worker maps.
+        memory_bytes_max: what one may map beyond what every worker maps, and what its threads take.
         threads: for heavy models, in each.
         sandbox_required: refuse to start one where the machine cannot close it in.
         execution: what runs its models.
@@ -213,7 +215,7 @@ class Workers:
         order = SpawnOrder(
             worker=number,
             folder=str(folder),
-            memory_bytes_max=self._policy.memory_bytes_max,
+            memory_bytes_max=self._policy.memory_bytes_max + _THREAD_BYTES * self._policy.threads,
             threads=self._policy.threads,
             sandbox_required=self._policy.sandbox_required,
             execution=self._policy.execution,
@@ -263,7 +265,9 @@ class Workers:
         pending, handle.pending = handle.pending, {}
         for identity, one in pending.items():
             if not one.answered:
-                one.done(Lost(suspect=identity in running.get(one.loaded.slot, ())))
+                suspect = identity in running.get(one.loaded.slot, ())
+                elsewhere = bool(suspects) and one.loaded.record.version_id not in suspects
+                one.done(Lost(suspect, elsewhere))
         for slot, loading in handle.loading.items():
             reject(loading.report, _load_lost(slot in running, exit_code))
         lost = list(handle.loaded.values())

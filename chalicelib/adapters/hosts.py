@@ -130,7 +130,7 @@ class _Line:
             self._socket.sendall(request)
         except BlockingIOError:
             raise TimeoutError from None
-        received = self._receive(until, clock)
+        received = self._received()
         while (head_end := received.find(_HEAD_END)) < 0:
             if len(received) > limits.HEADER_BYTES_MAX:
                 raise _NotHttp
@@ -159,6 +159,10 @@ class _Line:
 
     def _receive(self, until: float, clock: Callable[[], float]) -> bytes:
         self._wait_until(until, clock)
+        return self._received()
+
+    def _received(self) -> bytes:
+        """By when the system knows."""
         try:
             received = self._socket.recv(_READ_BYTES)
         except BlockingIOError:
@@ -193,13 +197,11 @@ def _read_head(head: bytes) -> tuple[int, dict[str, str]]:
     status = first[len(_STATUS) : _STATUS_END]
     if not head.startswith(_STATUS) or not status.isdecimal():
         raise _NotHttp
-    headers = {}
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon:
-            raise _NotHttp
-        headers[name.lower()] = value.strip()
-    return int(status), headers
+    pairs = [line.split(":", 1) for line in lines]
+    try:
+        return int(status), {name.lower(): value.strip() for name, value in pairs}
+    except ValueError:
+        raise _NotHttp from None
 
 
 def _length(headers: dict[str, str]) -> int:

@@ -12,8 +12,9 @@ import hashlib
 import math
 import random
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from chalicelib.contract import limits
 from chalicelib.contract.hotstate.admission import RouteView
@@ -123,8 +124,7 @@ def expected_seconds(view: RouteView, version: VersionRecord, host_id: str) -> f
     return measured.seconds * kept + told * (1 - kept)
 
 
-@dataclass(frozen=True, slots=True)
-class Weigh:
+class Weigh(msgspec.Struct, frozen=True):
     """How the asking process sees hosts itself.
 
     Attributes:

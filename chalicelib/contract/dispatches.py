@@ -32,6 +32,7 @@ _LOADS: Final = 3.0
 _FETCH_BYTES_PER_SECOND: Final = 50e6
 _BYTES_PER_NUMBER_MIN: Final = 2
 """In JSON, with what parts it from the next; nothing is shorter in binary but a byte."""
+_TIMING_SECONDS_MAX: Final = 86_400.0
 
 
 class _ErrorBody(msgspec.Struct):
@@ -60,6 +61,15 @@ def is_for_another(status: int, code: str) -> bool:
     if status == HTTPStatus.MISDIRECTED_REQUEST:
         return True
     return status == HTTPStatus.SERVICE_UNAVAILABLE and code != _FINAL
+
+
+def timing_seconds(told: str, name: str) -> float:
+    """Of one metric of a host's Server-Timing; 0 where it says nothing of it, or nothing that can be."""
+    try:
+        seconds = float(told.partition(f"{name};dur=")[2].partition(",")[0]) / 1000
+    except ValueError:
+        return 0.0
+    return seconds if 0 <= seconds <= _TIMING_SECONDS_MAX else 0.0
 
 
 def refused() -> ModelRocketError:

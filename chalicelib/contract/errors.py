@@ -158,3 +158,7 @@ class DependencyFailed(Unavailable):
 
 class DeadlineExceeded(ModelRocketError):
     code, status, retryable = "deadline_exceeded", 504, True
+
+
+class StaleEpoch(Exception):
+    """A control write of a coordinator that another has taken over from. No caller sees it."""

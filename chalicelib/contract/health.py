@@ -24,6 +24,7 @@ _DOUBLINGS_MAX: Final = 10
 _HURRY_SECONDS: Final = 0.5
 """That a host has not answered in less says nothing about it."""
 _ANSWERED_MAX: Final = 4_096
+_RETRIES_MIN: Final = limits.RETRIES_PER_SECOND_MIN * limits.RETRY_WINDOW_SECONDS
 
 
 @dataclass(slots=True)
@@ -139,12 +140,15 @@ class RetryBudget:
 
     def __init__(self) -> None:
         self._seconds: deque[_Second] = deque()
+        self._requests = 0
+        self._retries = 0
         self._lock = threading.Lock()
 
     def asked(self, *, now: float) -> None:
         """A request came in."""
         with self._lock:
             self._second(now).requests += 1
+            self._requests += 1
 
     def allows(self, *, now: float) -> bool:
         """Whether one more may be tried again."""
@@ -158,20 +162,20 @@ class RetryBudget:
             second = self._second(now)
             allowed = self._left()
             second.retries += allowed
+            self._retries += allowed
             return allowed
 
     def _left(self) -> bool:
-        requests = sum(one.requests for one in self._seconds)
-        retries = sum(one.retries for one in self._seconds)
-        floor = limits.RETRIES_PER_SECOND_MIN * limits.RETRY_WINDOW_SECONDS
-        return retries < max(floor, limits.RETRY_SHARE_MAX * requests)
+        return self._retries < max(_RETRIES_MIN, limits.RETRY_SHARE_MAX * self._requests)
 
     def _second(self, now: float) -> _Second:
         seconds, at = self._seconds, int(now)
         if not seconds or seconds[-1].at != at:
             seconds.append(_Second(at))
             while seconds[0].at <= at - limits.RETRY_WINDOW_SECONDS:
-                seconds.popleft()
+                over = seconds.popleft()
+                self._requests -= over.requests
+                self._retries -= over.retries
         return seconds[-1]
 
 

@@ -184,8 +184,13 @@ TENANT_ANSWERS_MAX: Final = 16
 
 # Hosts.
 HEARTBEAT_SECONDS: Final = 2.0
+OVERLOAD_SECONDS: Final = 0.25
+"""A host whose slots need so long for what waits wakes the coordinator with its heartbeat."""
 HOST_SUSPECT_SECONDS: Final = 5.0
 HOST_DEAD_SECONDS: Final = 15.0
+BOOT_SECONDS_DEFAULT: Final = 20.0
+"""How long a host takes to come is taken to be this until one has."""
+BOOT_SECONDS_MAX: Final = 3600.0
 LOOP_LAG_SECONDS_MAX: Final = 1.0
 """A host whose event loop takes longer than this to come round says that it is not ready."""
 LOAD_SECONDS_MAX: Final = 30.0
@@ -212,7 +217,7 @@ DRAIN_PROPAGATION_SECONDS: Final = 2.0
 HOST_STOPPED_SECONDS: Final = 10.0
 """A process that did not run for this long comes back under a new boot id."""
 TICKET_SKEW_SECONDS: Final = 120.0
-CHURN_GUARD_LOADS: Final = 10
+CHURN_GUARD_LOADS: Final = 5
 """A version used within this many times its own load time is not evicted for another."""
 
 # API keys and model tokens.
@@ -298,6 +303,12 @@ PROJECTION_PAGE: Final = 500
 PROJECTION_OVERLAP_SECONDS: Final = 60.0
 """What changed so long before the latest projection is projected again: writes take time."""
 REPLICAS_PER_MODEL: Final = 2
+COORDINATOR_LEASE_SECONDS: Final = 15.0
+MODEL_NEW_SECONDS: Final = 600.0
+"""How long a model that was just deployed is taken to be about to be used."""
+DECISIONS_KEPT_SECONDS: Final = 8 * 24 * 3600
+JOURNAL_WHOLE_EVERY: Final = 360
+"""Ticks after which a decision's inputs are written whole again, not as what changed."""
 
 # Accounts and log-ins.
 EMAIL_LENGTH_MAX: Final = 254

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
+from chalicelib.contract import limits
 from chalicelib.contract.findings import Findings, Refusal
 
 Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
@@ -282,6 +283,7 @@ class Heartbeat(msgspec.Struct, frozen=True):
         boot_id: new at every start of the process.
         at: Redis server time in seconds when it was written (filled in by the script).
         loop_lag_seconds: how long its event loop takes to come round, or has taken without having done so.
+        slots: requests that it runs well at once.
     """
 
     host_id: str
@@ -295,6 +297,52 @@ class Heartbeat(msgspec.Struct, frozen=True):
     versions_ready: int
     at: float = 0.0
     loop_lag_seconds: float = 0.0
+    slots: float = 1.0
+
+
+class VersionLoad(msgspec.Struct, frozen=True, array_like=True):
+    """What a host was asked of one version.
+
+    Attributes:
+        requests: those that ended.
+        seconds: the time integral of those that waited or ran: over the time it took, how many at once.
+        ran: the part of it in which the model ran for them; of a run that several share, each has its share.
+    """
+
+    requests: int = 0
+    seconds: float = 0.0
+    ran: float = 0.0
+
+    def __add__(self, other: VersionLoad) -> VersionLoad:
+        return VersionLoad(self.requests + other.requests, self.seconds + other.seconds, self.ran + other.ran)
+
+
+class HostLoad(msgspec.Struct, frozen=True):
+    """What a host was asked since it last told.
+
+    Attributes:
+        seconds: how long that is.
+        versions: by version id.
+        front_seconds: processor time of its front, which is one process for all requests.
+    """
+
+    seconds: float
+    versions: dict[str, VersionLoad]
+    front_seconds: float = 0.0
+
+    def overloads(self, slots: float) -> bool:
+        """Whether so many slots need longer for what waits than it should wait."""
+        loads = self.versions.values()
+        ran, requests = sum([one.ran for one in loads]), sum([one.requests for one in loads])
+        waiting = (sum([one.seconds for one in loads]) - ran) / self.seconds if self.seconds else 0.0
+        return overloaded(waiting, slots=slots, run_seconds=ran / requests if requests else None)
+
+
+def overloaded(waiting: float, *, slots: float, run_seconds: float | None) -> bool:
+    """`waiting` requests on so many slots. `run_seconds`: of one; None where none has ended yet."""
+    if run_seconds is None:
+        return waiting > slots
+    return waiting * run_seconds > limits.OVERLOAD_SECONDS * slots
 
 
 class ReplicaState(StrEnum):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,13 +19,15 @@ class Warmth:
     """Where a model is loaded now.
 
     `now` and the heartbeats' `at` are on the same clock, in seconds. `replicas` are pairs of version id
-    and replica.
+    and replica. `assigned_to` tells the ids of hosts that are told to hold a version; asked where none is
+    ready.
     """
 
     now: float
     hosts: tuple[Heartbeat, ...]
     replicas: tuple[tuple[str, Replica], ...]
     quarantined: frozenset[str] = frozenset()
+    assigned_to: Callable[[str], frozenset[str]] = lambda _: frozenset()
 
     def ready_on(self, version_id: str) -> frozenset[str]:
         """Ids of live hosts where the version answers without a load."""
@@ -40,11 +42,12 @@ class Warmth:
 
 
 def wanted_on(model_id: str, active_id: str, warmth: Warmth, *, replicas_per_model: int) -> tuple[str, ...]:
-    """Hosts it is to be ready on before it takes over: those of the active version, else the model's own."""
-    holders = warmth.ready_on(active_id)
+    """Hosts it is to be ready on before it takes over: those where the active version is ready, else is to
+    be, else the model's own."""
+    hosts = [host.host_id for host in alive(warmth.hosts, now=warmth.now)]
+    holders = warmth.ready_on(active_id) or warmth.assigned_to(active_id).intersection(hosts)
     if holders:
         return tuple(sorted(holders))
-    hosts = (host.host_id for host in alive(warmth.hosts, now=warmth.now))
     return rendezvous(model_id, hosts)[:replicas_per_model]
 
 

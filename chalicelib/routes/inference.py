@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from chalice.app import Response
 
@@ -19,6 +19,8 @@ from chalicelib.routing import InferenceCall, OpenInference
 from chalicelib.wiring import control_plane as plane
 
 route = Routes()
+_HEADER_LENGTH: Final = metadata.HEADER_LENGTH.lower()
+_INPUTS_FROM: Final = INPUTS_FROM.lower()
 
 
 @route("POST", "/inference", accepts=views.Inference, answers=views.InferenceResult)
@@ -37,7 +39,7 @@ def inference(asked: Asked) -> Response:
 )
 def open_inference(asked: Asked, model_id: str, number: str = "") -> Response:
     """Run a model, in Open Inference Protocol v2: JSON, or JSON and binary tensors."""
-    call = _call(asked, OpenInference(ModelPath(model_id, number), asked.headers.get(metadata.HEADER_LENGTH)))
+    call = _call(asked, OpenInference(ModelPath(model_id, number), asked.headers.get(_HEADER_LENGTH)))
     return _answered(asked, call)
 
 
@@ -108,7 +110,7 @@ def _call(asked: Asked, spoken: OpenInference | None = None) -> InferenceCall:
         deadline_seconds=read_deadline(asked.headers.get("x-deadline-ms")),
         sticky=read_sticky_key(asked.headers.get("x-sticky-key")),
         open_inference=spoken,
-        inputs_from=asked.headers.get(INPUTS_FROM, "") if spoken else "",
+        inputs_from=asked.headers.get(_INPUTS_FROM, "") if spoken else "",
         callers_id=asked.headers.get("x-request-id") == asked.request_id,
     )
 

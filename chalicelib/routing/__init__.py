@@ -3,6 +3,7 @@
 calls      what a request says
     lookups    who asks and for what: one round trip to the hot state; truth and memory for its gaps
 dispatch   which host, how long to wait for it, and whether to ask another
+shortage   a request that finds no host
 transfers  what goes by way of the store
 router     the use case, and the one place where it is known how a request ended
 """

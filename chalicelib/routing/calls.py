@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from chalicelib.contract import limits
 from chalicelib.contract.errors import InvalidRequest, PayloadTooLarge
@@ -12,16 +13,14 @@ from chalicelib.contract.metadata import HEADER_LENGTH, ModelPath, read_header_l
 from chalicelib.contract.transfers import INLINE_MAX, INPUTS_FROM
 
 
-@dataclass(frozen=True, slots=True)
-class OpenInference:
+class OpenInference(msgspec.Struct, frozen=True):
     """What a request of Open Inference Protocol v2 says beside its body; `header_length` is as it came."""
 
     path: ModelPath
     header_length: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class InferenceCall:
+class InferenceCall(msgspec.Struct, frozen=True):
     """A request as it came, and what the gateway gave it. `sticky` keeps a caller with one version.
 
     `open_inference`: the body is of that protocol, else of `POST /inference`. `callers_id`: the request's id
@@ -44,8 +43,7 @@ class InferenceCall:
         return "" if self.open_inference is None else self.open_inference.path.version
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """What a body asks for. `headers` go to the host with `inputs`, and tell how to read them.
 
     `inputs_from`: the id of the payload that they are, where there are none here. `answer_id`: the host is to

@@ -11,11 +11,13 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Final
+
+import msgspec
 
 from chalicelib.contract import limits
 from chalicelib.contract.choice import Weigh, alive, destinations, mirrored
@@ -27,18 +29,19 @@ from chalicelib.contract.dispatches import (
     refused,
     unreachable,
 )
-from chalicelib.contract.errors import DeadlineExceeded, DependencyFailed, ModelRocketError, NoCapacity
+from chalicelib.contract.errors import DeadlineExceeded, DependencyFailed, ModelRocketError
 from chalicelib.contract.health import Ejections, RetryBudget
+from chalicelib.contract.hotstate import HotState
 from chalicelib.contract.hotstate.admission import Admissions, RouteView
 from chalicelib.contract.messages import Heartbeat, VersionRecord
 from chalicelib.contract.tokens import Ticket
 from chalicelib.ports import HostCalls, HostReply, HostUnreachable
 from chalicelib.routing.calls import Asked, InferenceCall
 from chalicelib.routing.lookups import Seen
+from chalicelib.routing.shortage import NO_HOST_SECONDS, Shortage, no_capacity
 from chalicelib.settings import Network
 
 _ADDRESSES_MAX: Final = 4_096
-_NO_HOST_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,7 @@ class Dispatching:
     network: Network
 
 
-@dataclass(slots=True)
-class Dispatch:
+class Dispatch(msgspec.Struct):
     """One request on its way to hosts, and how far it came.
 
     Attributes:
@@ -72,8 +74,7 @@ class Dispatch:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
+class _Target(msgspec.Struct, frozen=True):
     host: Heartbeat
     version: VersionRecord
 
@@ -81,7 +82,7 @@ class _Target:
 class Dispatcher:
     """Sends requests to hosts. Safe to use from many threads.
 
-    `fleet`: all hosts there are, and the hot state's time. `unix` is for deadlines that hosts read.
+    `hot`: all hosts there are, and who hears where there are none. `unix` is for deadlines that hosts read.
     """
 
     def __init__(
@@ -89,14 +90,15 @@ class Dispatcher:
         *,
         hosts: HostCalls,
         admissions: Admissions,
-        fleet: Callable[[], tuple[float, tuple[Heartbeat, ...]]],
+        hot: HotState,
         clocks: Clocks,
         dispatching: Dispatching,
         generator: random.Random,
     ) -> None:
         self._hosts = hosts
         self._admissions = admissions
-        self._fleet = fleet
+        self._fleet = hot.hosts
+        self._shortage = Shortage(hot)
         self._clocks = clocks
         self._dispatching = dispatching
         self._random = generator
@@ -122,7 +124,7 @@ class Dispatcher:
         """Raises NoCapacity where no host is alive, DependencyFailed."""
         now, hosts = self._fleet()
         if not alive(hosts, now=now):
-            raise NoCapacity("No host is ready to run models right now.", retry_after=_NO_HOST_SECONDS)
+            raise no_capacity(NO_HOST_SECONDS)
 
     def ask(self, dispatch: Dispatch, headers: Mapping[str, str]) -> HostReply:
         """Something more about the same request, of the host that answered it.
@@ -147,10 +149,10 @@ class Dispatcher:
         if not ordered and dispatch.seen.hosts_registered > len(view.hosts):
             view, all_hosts = self._looked_again(view)
             ordered = self._ordered(dispatch, dispatch.version, alive(all_hosts, now=view.now))
+        if not ordered and dispatch.seen.remembered:
+            raise no_capacity(NO_HOST_SECONDS)
         if not ordered:
-            raise NoCapacity(
-                "No host is ready to run models right now. Try again shortly.", retry_after=_NO_HOST_SECONDS
-            )
+            raise self._shortage.met(dispatch.version)
         return _Target(ordered[0], dispatch.version)
 
     def _second(
@@ -178,7 +180,7 @@ class Dispatcher:
             now, hosts = self._fleet()
         except DependencyFailed:
             return view, view.hosts
-        return replace(view, now=now, hosts=hosts), hosts
+        return msgspec.structs.replace(view, now=now, hosts=hosts), hosts
 
     def _ordered(
         self, dispatch: Dispatch, version: VersionRecord, hosts: Sequence[Heartbeat]

@@ -15,8 +15,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as WaitedTooLong
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from chalicelib.contract import limits
 from chalicelib.contract.errors import DependencyFailed, ModelRocketError
@@ -42,8 +44,7 @@ _TRUTH_SECONDS_MAX: Final = 5.0
 """How long one request waits for another's reading of the truth."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """A request that may go on: by whom, for which model, and what is known of the hosts.
 
     `remembered`: the hot state is away, and this is what was seen lately. `lease` is to be released.
@@ -57,8 +58,7 @@ class Seen:
     remembered: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Remembered:
+class _Remembered(Struct, frozen=True):
     admission: Admission
     at: float
 

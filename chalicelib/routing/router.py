@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import Final
 
+import msgspec
+
 from chalicelib.contract import limits
 from chalicelib.contract.choice import chosen
+from chalicelib.contract.dispatches import timing_seconds
 from chalicelib.contract.errors import InvalidModel, ModelRocketError
 from chalicelib.contract.hotstate.admission import Admissions, RouteView
 from chalicelib.contract.inference import QUARANTINED, bearer
@@ -26,20 +27,17 @@ from chalicelib.routing.lookups import Lookups
 from chalicelib.routing.transfers import Transfers
 
 _OK: Final = 200
-_TIMINGS: Final = re.compile(r"\b(load|run);dur=([\d.]{1,16})\b")
 _DIGITS_MAX: Final = 15
 
 
-@dataclass(frozen=True, slots=True)
-class Timings:
+class Timings(msgspec.Struct, frozen=True):
     """Seconds spent in the gateway, for Server-Timing."""
 
     auth: float
     route: float
 
 
-@dataclass(frozen=True, slots=True)
-class InferenceAnswer:
+class InferenceAnswer(msgspec.Struct, frozen=True):
     reply: HostReply
     version: int
     tries: int
@@ -122,8 +120,9 @@ class Router:
         if host is None or version is None:
             self._admissions.release(lease)
             return
-        load_ms, run_ms = _timings(dispatch.reply)
-        measured = status == _OK and not load_ms
+        told = dispatch.reply.headers.get("server-timing", "") if dispatch.reply is not None else ""
+        cold = timing_seconds(told, "load") > 0
+        measured = status == _OK and not cold
         self._admissions.release(
             lease,
             host_id=host.host_id,
@@ -131,7 +130,7 @@ class Router:
             seconds=dispatch.seconds if measured else None,
             outcome=None
             if status == HTTPStatus.ACCEPTED  # the host counts it when it is over
-            else _outcome(dispatch, version, status, cold=load_ms > 0, run_seconds=run_ms / 1000),
+            else _outcome(dispatch, version, status, cold=cold, run_seconds=timing_seconds(told, "run")),
         )
 
 
@@ -145,18 +144,6 @@ def _version(model: ModelRecord, view: RouteView, call: InferenceCall) -> Versio
 def _refuse_quarantined(version: VersionRecord, view: RouteView) -> None:
     if version.version_id in view.quarantined:
         raise InvalidModel(QUARANTINED)
-
-
-def _timings(reply: HostReply | None) -> tuple[float, float]:
-    """Milliseconds of load and run, as the host says; 0 where it does not."""
-    told = reply.headers.get("server-timing") if reply is not None else None
-    if told is None:
-        return 0.0, 0.0
-    found = dict(_TIMINGS.findall(told))
-    try:
-        return float(found.get("load", 0)), float(found.get("run", 0))
-    except ValueError:
-        return 0.0, 0.0
 
 
 def _outcome(

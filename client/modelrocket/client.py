@@ -24,6 +24,7 @@ from modelrocket.errors import (
     PreparationFailed,
     Timeout,
 )
+from modelrocket.fleet import Fleet
 from modelrocket.keys import OVERLAP_SECONDS, Keys
 from modelrocket.models import ACTIVATE_SECONDS, Model, all_models, find_model, finding, is_id
 from modelrocket.predicting import Answer, Predictor
@@ -160,6 +161,7 @@ class Client:
         )
         self._account = Account(self._api, api_key)
         self.keys = Keys(self._account)
+        self.fleet = Fleet(self._account)
         self._predictor = Predictor(self._api)
         self._ids: dict[str, str] = {}
         self._manage = self._account.ask

@@ -79,20 +79,22 @@ def _candidate(candidate: Candidate, active: int | None) -> Iterator[RenderableT
     yield (
         f"it goes away by itself above {_plain(limits.errors_percent_max)} % errors, "
         f"{_plain(limits.latency_ratio_max)} times the run time or {_plain(limits.drift_percent_max)} % "
-        f"differing answers, judged on {_plain(limits.requests_min)} runs or more"
+        f"answers differing by more than {_plain(limits.drift_tolerance)}, judged on "
+        f"{_plain(limits.requests_min)} runs or more"
     )
     if candidate.counts is None or candidate.active_counts is None:
         return
     shown = table("version", "runs", "errors", "mean run", "compared", "differing")
-    for number, counts in ((candidate.version, candidate.counts), (active, candidate.active_counts)):
-        shown.add_row(text(number), *_counted(counts))
+    compared = candidate.counts.mirrored, candidate.counts.differing
+    shown.add_row(*map(text, (candidate.version, *_ran(candidate.counts), *compared)))
+    shown.add_row(*map(text, (active, *_ran(candidate.active_counts), None, None)))
     yield from (Text(), shown)
 
 
-def _counted(counts: Counts) -> Iterator[Text]:
+def _ran(counts: Counts) -> tuple[int, int, str | None]:
     good = counts.requests - counts.errors
     mean = f"{counts.run_us / good / 1000:.3f} ms" if good > 0 else None
-    yield from map(text, (counts.requests, counts.errors, mean, counts.mirrored, counts.differing))
+    return counts.requests, counts.errors, mean
 
 
 def _history(entries: Sequence[TrafficChange]) -> Table:

@@ -36,7 +36,8 @@ class Limits:
 class Counts:
     """What hosts saw of one version since the trial began; `run_us` is microseconds in the model, summed.
 
-    mirrored, differing: requests that both versions ran, and those of them that they answered differently.
+    mirrored, differing: of a candidate: requests that both versions ran, and those of them that they answered
+        differently.
     """
 
     requests: int = 0

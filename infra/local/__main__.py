@@ -14,11 +14,11 @@ from typing import Final
 from infra.local.account import CannotGiveLogIn, ask_password, give_log_in
 from infra.local.credentials import DamagedCredentials, load_or_create
 from infra.local.home import HomeInUse, locked_home
-from infra.local.ports import NoFreePort, assign_ports, holder, is_free
+from infra.local.ports import PORTS_FILE, NoFreePort, assign_ports, holder, is_free
 from infra.local.report import STATE_FILE, Row, State, say, show_table, write_state
-from infra.local.servers import Layout, ServerMissing
+from infra.local.servers import PORT_NAMES, Layout, ServerMissing
 from infra.local.settings import PORT_DEFAULT, InvalidSettings, StackSettings
-from infra.local.stack import Stack, port_names, rotate_logs
+from infra.local.stack import Stack, rotate_logs
 from infra.local.supervisor import StackFailed, Supervisor
 
 _FAILED: Final = 1
@@ -55,11 +55,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m infra.local",
         description="Run ModelRocket on this machine.",
-        epilog="ROCKET_PORT (5000), ROCKET_HOME (.rocket), ROCKET_HOSTS (2): port, folder, number of hosts.",
+        epilog="ROCKET_PORT (5000), ROCKET_HOME (.rocket), ROCKET_HOSTS (2, or a range such as 1-3): port, "
+        "folder, number of hosts.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="start everything and keep it running")
-    up.add_argument("--hosts", type=int, help="how many hosts; wins over ROCKET_HOSTS")
+    up.add_argument("--hosts", help="how many hosts, or a range such as 0-3; wins over ROCKET_HOSTS")
     up.add_argument("--demo", action="store_true", help="train, upload and call a model once all is ready")
     up.add_argument("--once", action="store_true", help="stop after the demo, with its exit code")
     account = commands.add_parser("account", help="give the running stack's own account a log-in")
@@ -109,8 +110,8 @@ def _layout(settings: StackSettings) -> Layout:
     return Layout(
         home=settings.home,
         ports=assign_ports(
-            port_names(settings),
-            remembered_in=settings.home / "ports.json",
+            PORT_NAMES,
+            remembered_in=settings.home / PORTS_FILE,
             generator=random.Random(),
             reserved=frozenset({settings.port}),
         ),

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from infra.local.credentials import FILE_NAME, load_or_create
 from infra.local.files import read_json
+from infra.local.ports import PORTS_FILE
 from infra.local.servers import Layout
 from infra.local.settings import StackSettings
 from infra.local.stack import Stack
@@ -33,7 +34,7 @@ def give_log_in(settings: StackSettings, environ: Mapping[str, str], *, email: s
         raise CannotGiveLogIn(f"There is no stack in {home} yet: python -m infra.local up")
     layout = Layout(
         home=home,
-        ports=read_json(home / "ports.json"),
+        ports=read_json(home / PORTS_FILE),
         credentials=load_or_create(home),
         external=settings.external,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from infra.local.connections import Connections, External
 from infra.local.credentials import load_or_create
-from infra.local.ports import assign_ports
+from infra.local.ports import PORTS_FILE, assign_ports
 from infra.local.process import Child, rotate_log, running
 from infra.local.servers import PORT_NAMES, Layout, connections, server_specs
 
@@ -32,7 +32,7 @@ def embedded_servers(home: Path, *names: str) -> Iterator[EmbeddedServers]:
     """
     layout = Layout(
         home=home,
-        ports=assign_ports(PORT_NAMES, remembered_in=home / "ports.json", generator=random.Random()),
+        ports=assign_ports(PORT_NAMES, remembered_in=home / PORTS_FILE, generator=random.Random()),
         credentials=load_or_create(home),
         external=External(),
     )

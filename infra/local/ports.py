@@ -20,6 +20,8 @@ from typing import Final
 from infra.local.files import read_json, write_private
 
 LOOPBACK: Final = "127.0.0.1"
+PORTS_FILE: Final = "ports.json"
+"""In a home, where they are remembered."""
 _FIRST, _LAST = 10_240, 22_700
 _GRPC_OFFSET: Final = 10_000
 _ATTEMPTS: Final = 1_000
@@ -36,7 +38,10 @@ def assign_ports(
     generator: random.Random,
     reserved: frozenset[int] = frozenset(),
 ) -> dict[str, int]:
-    """A free port for each name, none of them reserved; the remembered one where it is still free."""
+    """A free port for each name, none of them reserved; the remembered one where it is still free.
+
+    What is remembered for another name is left to that one.
+    """
     remembered = _read(remembered_in)
     reserved |= {port - _GRPC_OFFSET for port in reserved}
     chosen: dict[str, int] = {}
@@ -44,7 +49,7 @@ def assign_ports(
         taken = reserved.union(chosen.values())
         port = remembered.get(name)
         if port is None or port in taken or not _pair_is_free(port):
-            port = _choose(taken, generator)
+            port = _choose(taken.union(remembered.values()), generator)
         chosen[name] = port
     write_private(remembered_in, json.dumps({**remembered, **chosen}, indent=1))
     return chosen

@@ -6,20 +6,24 @@ servers → first account and API key → hosts → coordinator ticker → gatew
 from __future__ import annotations
 
 import http.client
+import json
+import random
 import sys
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from chalicelib.contract.limits import DRAIN_SECONDS_MAX
 from infra.local import servers, ticker
 from infra.local.connections import Connections
-from infra.local.ports import LOOPBACK
+from infra.local.hostpool import HostPool, host_name
+from infra.local.ports import LOOPBACK, PORTS_FILE, assign_ports
 from infra.local.probes import mongo_is_ready, redis_is_ready, s3_is_ready
 from infra.local.process import ChildSpec, rotate_log
 from infra.local.settings import StackSettings
-from infra.local.supervisor import Action, Command, Stage, Step
+from infra.local.steps import Action, Command, Pool, Stage, Step
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 _TICK: Final = {"MODELROCKET_TICK_SECONDS": "2", "MODELROCKET_LOOP_SECONDS": "20"}
@@ -37,11 +41,12 @@ _HTTP_OK: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """Composes specs; starts nothing."""
+    """Composes specs; starts nothing. `generator`: for the ports of hosts."""
 
     settings: StackSettings
     layout: servers.Layout
     environ: Mapping[str, str]
+    generator: random.Random = field(default_factory=random.Random)
 
     def steps(self, *, say: Callable[[str], None]) -> tuple[Step, ...]:
         embedded = servers.server_specs(self.layout)
@@ -50,7 +55,7 @@ class Stack:
             *self._external_servers(),
             Command(self._bootstrap()),
             Action("API key", lambda: self._remember_api_key(say)),
-            Stage(tuple(self._host(number) for number in range(1, self.settings.hosts + 1))),
+            self._hosts(),
             Stage((self._ticker(),)),
             Stage((self._gateway(),)),
         )
@@ -79,6 +84,8 @@ class Stack:
                 "MODELROCKET_DISPATCH_KEY": self.layout.credentials.dispatch_key,
                 "MODELROCKET_PUBLIC_URL": self.settings.url,
                 "MODELROCKET_HOST_NETWORK": "127.0.0.0/8",
+                "MODELROCKET_CAPACITY": "local",
+                "MODELROCKET_POLICY": json.dumps(self.settings.policy),
             }
         )
 
@@ -107,9 +114,20 @@ class Stack:
             | {"MODELROCKET_BOOTSTRAP_KEY": self.layout.credentials.api_key},
         )
 
+    def _hosts(self) -> Pool:
+        """As few as may be to begin with."""
+        hosts = self.settings.hosts
+        pool = HostPool(
+            self._connections.redis_urls["stack"],
+            spec=self._host,
+            hosts_max=hosts.most,
+            clock=time.monotonic,
+        )
+        return Pool(tuple(self._host(number) for number in range(1, hosts.fewest + 1)), pool.follow)
+
     def _host(self, number: int) -> ChildSpec:
-        name = f"host-{number}"
-        port = self.layout.ports[name]
+        name = host_name(number)
+        port = self._port(name)
         return self._program(
             name,
             "host_container",
@@ -128,6 +146,16 @@ class Stack:
             port=port,
             stop_seconds=DRAIN_SECONDS_MAX + 5,
         )
+
+    def _port(self, name: str) -> int:
+        """Chosen when the host first starts: how many there will be, nobody knows."""
+        ports = assign_ports(
+            (name,),
+            remembered_in=self.layout.home / PORTS_FILE,
+            generator=self.generator,
+            reserved=frozenset({self.settings.port}),
+        )
+        return ports[name]
 
     def _ticker(self) -> ChildSpec:
         log_file = self.layout.log_file("coordinator")
@@ -189,10 +217,6 @@ class Stack:
             say(f"  The client does not know the API key yet: {error}")
             say(f"  Once that is mended, start again; the key is in {self.settings.home}/credentials.json.")
         return True
-
-
-def port_names(settings: StackSettings) -> tuple[str, ...]:
-    return (*servers.PORT_NAMES, *(f"host-{number}" for number in range(1, settings.hosts + 1)))
 
 
 def rotate_logs(layout: servers.Layout) -> None:

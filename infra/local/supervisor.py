@@ -4,6 +4,9 @@
                    ▲                    │ dies                                         │ dies
                    └──── after a delay ─┴──────────────────────────────────────────────┘
 
+The children of a `Pool` come and go while the rest runs: at each turn the pool is asked what is to change,
+and one that is told to end is not started again.
+
 One thread, no callbacks from elsewhere: signals only count (`request_stop`) and
 every loop looks at the count. Must run in the main thread (see `process`).
 """
@@ -25,6 +28,7 @@ from infra.local.process import (
     stop_children,
 )
 from infra.local.restarts import DeathRecord, RestartPolicy
+from infra.local.steps import Action, Command, Member, Pool, Stage, Step
 
 _WATCH_SECONDS = 0.1
 _LOG_LINES_SHOWN = 12
@@ -38,40 +42,17 @@ class _Stopping(Exception):
     """Somebody asked for a stop while the stack was starting."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """Children that start together and stop together."""
-
-    children: tuple[ChildSpec, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A program that must end with exit code 0 before the next step."""
-
-    spec: ChildSpec
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """Asked again and again until it says True."""
-
-    name: str
-    done: Callable[[], bool]
-    seconds: float = 60.0
-
-
-Step = Stage | Command | Action
-
-
 @dataclass(slots=True)
 class _Watched:
+    """`end_at`: when it is killed, once it was told to end."""
+
     child: Child
     deaths: DeathRecord = field(default_factory=DeathRecord)
     started: float = 0.0
     ready: bool = False
     ever_ready: bool = False
     restart_at: float | None = None
+    end_at: float | None = None
 
 
 @dataclass(slots=True)
@@ -86,6 +67,7 @@ class Supervisor:
     changed: Callable[[], None] = lambda: None
     policy: RestartPolicy = field(default_factory=RestartPolicy)
     _stages: list[list[_Watched]] = field(default_factory=list, init=False)
+    _pools: list[tuple[Pool, list[_Watched]]] = field(default_factory=list, init=False)
     _foreground: Child | None = field(default=None, init=False)
     _command: Child | None = field(default=None, init=False)
     _strangers: frozenset[int] = field(default=frozenset(), init=False)
@@ -131,19 +113,25 @@ class Supervisor:
             match step:
                 case Stage(children):
                     self._start_stage(children)
+                case Pool(children):
+                    self._pools.append((step, self._start_stage(children)))
                 case Command(spec):
                     self._run_command(spec)
                 case Action(name, done, seconds):
                     self._wait_for(name, done, seconds=seconds)
 
-    def _start_stage(self, specs: Sequence[ChildSpec]) -> None:
-        stage = [_Watched(Child(spec, self._guard)) for spec in specs]
-        self._stages.append([])
-        for watched in stage:
-            self._stages[-1].append(watched)
-            self._start_child(watched)
+    def _start_stage(self, specs: Sequence[ChildSpec]) -> list[_Watched]:
+        stage: list[_Watched] = []
+        self._stages.append(stage)
+        for spec in specs:
+            self._start_in(stage, spec)
         while not all(watched.ready for watched in stage):
             self._tick(POLL_SECONDS)
+        return stage
+
+    def _start_in(self, stage: list[_Watched], spec: ChildSpec) -> None:
+        stage.append(_Watched(Child(spec, self._guard)))
+        self._start_child(stage[-1])
 
     def _run_command(self, spec: ChildSpec) -> None:
         started = time.monotonic()
@@ -200,10 +188,40 @@ class Supervisor:
                 self._tend(watched, now=time.monotonic())
         if self._stop_requests:
             raise _Stopping
+        for pool, members in self._pools:
+            self._follow(pool, members, now=time.monotonic())
         time.sleep(pause_seconds)
+
+    def _follow(self, pool: Pool, members: list[_Watched], *, now: float) -> None:
+        for watched in [watched for watched in members if watched.end_at is not None]:
+            self._let_go(watched, members, now=now)
+        change = pool.follow([_member(watched) for watched in members])
+        for watched in members:
+            if watched.child.name in change.end and watched.end_at is None:
+                self.say(f"stopping {watched.child.name}")
+                watched.child.terminate()
+                watched.end_at = now + watched.child.spec.stop_seconds
+                self.changed()
+        for spec in change.start:
+            self.say(f"starting {spec.name}")
+            self._start_in(members, spec)
+
+    def _let_go(self, watched: _Watched, members: list[_Watched], *, now: float) -> None:
+        """Of one that was told to end: out of the table when it is gone, or was not there anyway."""
+        child, end_at = watched.child, watched.end_at
+        if child.poll() is None and end_at is not None and now > end_at:
+            child.kill()
+        code = child.poll()
+        if code is not None:
+            members.remove(watched)
+            self._end_orphans()
+            self.say(f"  {child.name:<12} stopped with {describe_exit(code)}")
+            self.changed()
 
     def _tend(self, watched: _Watched, *, now: float) -> None:
         child = watched.child
+        if watched.end_at is not None:
+            return
         if watched.restart_at is not None:
             if now >= watched.restart_at:
                 self._start_child(watched)
@@ -263,6 +281,10 @@ class Supervisor:
         everyone = (*self.children, self._foreground, self._command, self._guard)
         ours = {each.pid for each in everyone if each is not None and each.pid is not None}
         end_orphans(self._strangers | ours)
+
+
+def _member(watched: _Watched) -> Member:
+    return Member(watched.child.name, ready=watched.ready, ending=watched.end_at is not None)
 
 
 def _step_line(name: str, state: str, seconds: float) -> str:

@@ -19,6 +19,7 @@ from chalicelib.contract.messages import HostState, ModelRecord, Replica, Replic
 from chalicelib.contract.metering import Outcome, UsageKey
 from infra.local.embedded import EmbeddedServers
 from tests.contract.test_hotstate import VERSION, model, server_time, token
+from tests.support.coordinating import assign
 from tests.support.waiting import wait_for
 from tests.unit.test_choice import host
 
@@ -140,7 +141,7 @@ def test_only_hosts_that_matter_are_shown_unless_the_model_is_cold(
     known(hot, hosts="ab")
     for name in "cdef":
         hot.beat(host(name))
-    hot.assign("d", ["v1", "v9"])
+    assign(hot, "d", ["v1", "v9"])
     warm = admit(admissions)
     assert [one.host_id for one in warm.view.hosts] == ["a", "b"]
     assert (warm.hosts_registered, warm.view.assigned) == (6, frozenset())

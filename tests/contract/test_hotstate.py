@@ -25,6 +25,7 @@ from chalicelib.contract.messages import (
     TokenRecord,
     VersionRecord,
 )
+from tests.support.coordinating import assign
 from tests.support.uploads import PASSPORT, SIGNATURE
 from tests.unit.test_choice import host
 
@@ -67,20 +68,29 @@ def test_f07_a_corrupt_value_reads_as_a_miss_and_is_replaced(
 
 def test_a_host_learns_its_assignments_and_that_it_was_forgotten(hot: HotState, raw_redis: Any) -> None:
     assert not hot.beat(host("a")).known
-    hot.assign("a", ["v1", "v2"])
-    hot.assign("a", ["v2", "v3"])
+    assign(hot, "a", ["v1", "v2"])
+    assign(hot, "a", ["v2", "v3"])
     reply = hot.beat(host("a"))
     assert reply.known
-    assert reply.assignments == {"v2", "v3"}
+    assert reply.assignments == frozenset({"v2", "v3"})
     raw_redis.flushall()
     assert not hot.beat(host("a")).known
 
 
+def test_nothing_assigned_is_another_thing_than_nothing_known(hot: HotState, raw_redis: Any) -> None:
+    assert hot.beat(host("a")).assignments is None
+    assign(hot, "a", ["v1"])
+    assign(hot, "a", [])
+    assert hot.beat(host("a")).assignments == frozenset()
+    raw_redis.flushall()
+    assert hot.beat(host("a")).assignments is None
+
+
 def test_a_forgotten_host_leaves_nothing(hot: HotState, raw_redis: Any) -> None:
     hot.beat(host("a"))
-    hot.assign("a", ["v1"])
+    assign(hot, "a", ["v1"])
     hot.forget_host("a")
-    assert raw_redis.keys("*") == []
+    assert raw_redis.keys("*") == [b"mr:coordinator"]
 
 
 def test_replicas_of_a_model_come_and_go(hot: HotState) -> None:
@@ -173,7 +183,7 @@ def test_a_hosts_door_sees_a_credential_and_a_model_in_one_look(hot: HotState, r
     assert (view.token, view.model, view.projected) == (None, None, False)
     hot.put_token("sha", token(1))
     hot.put_model(model(1))
-    hot.end_projection(hot.begin_projection(), tokens_until=UNTIL)
+    hot.end_projection(hot.begin_projection(), tokens_until=UNTIL, models_until=UNTIL)
     [view] = hot.credentials([("sha", "m1")])
     assert (view.token, view.model, view.projected) == (token(1), model(1), True)
     assert view.now == pytest.approx(server_time(raw_redis), abs=60)
@@ -182,13 +192,13 @@ def test_a_hosts_door_sees_a_credential_and_a_model_in_one_look(hot: HotState, r
 def test_a_projection_that_lost_something_is_not_complete(hot: HotState, raw_redis: Any) -> None:
     began = hot.begin_projection()
     raw_redis.flushall()
-    hot.end_projection(began, tokens_until=UNTIL)
+    hot.end_projection(began, tokens_until=UNTIL, models_until=UNTIL)
     assert not hot.credentials([("sha", "m1")])[0].projected
     assert hot.begin_projection().tokens_until is None
     first, second = hot.begin_projection(), hot.begin_projection()
-    hot.end_projection(first, tokens_until=UNTIL)
+    hot.end_projection(first, tokens_until=UNTIL, models_until=UNTIL)
     assert not hot.credentials([("sha", "m1")])[0].projected
-    hot.end_projection(second, tokens_until=UNTIL)
+    hot.end_projection(second, tokens_until=UNTIL, models_until=UNTIL)
     assert hot.credentials([("sha", "m1")])[0].projected
     assert hot.begin_projection().tokens_until == UNTIL
     raw_redis.flushall()
@@ -242,17 +252,17 @@ def test_dropped_versions_are_heard_of_once_and_after_a_flush_again(hot: HotStat
 
 def test_a_dropped_version_is_assigned_to_nobody(hot: HotState) -> None:
     hot.beat(host("a"))
-    hot.assign("a", ["v1", "v2"])
+    assign(hot, "a", ["v1", "v2"])
     hot.drop_versions(["v1"])
     hot.drop_versions([])
-    assert hot.beat(host("a")).assignments == {"v2"}
+    assert hot.beat(host("a")).assignments == frozenset({"v2"})
 
 
 def test_a_version_to_be_warmed_is_assigned_beside_the_others(hot: HotState) -> None:
-    hot.assign("a", ["v1"])
+    assign(hot, "a", ["v1"])
     hot.assign_too(["a", "b"], ["v2"])
-    assert hot.beat(host("a")).assignments == {"v1", "v2"}
-    assert hot.beat(host("b")).assignments == {"v2"}
+    assert hot.beat(host("a")).assignments == frozenset({"v1", "v2"})
+    assert hot.beat(host("b")).assignments == frozenset({"v2"})
 
 
 def test_the_quarantined_versions_of_a_model(hot: HotState) -> None:

@@ -101,7 +101,10 @@ def test_a_wrong_tensor_is_named_with_what_was_expected(
         assert {"input", "expected", "got"} <= set(error)
 
 
-@pytest.mark.parametrize("token", [None, "", "wrong", "mr_" + "a" * 36, new_token()])
+@pytest.mark.parametrize(
+    "token",
+    [None, "", "wrong", "mr_" + "a" * 36, pytest.param(new_token(), id="unknown")],
+)
 def test_a_wrong_token_is_401(http: httpx.Client, deployment: Deployment, token: str | None) -> None:
     reply = ask(http, deployment, token=token)
     assert (reply.status_code, error_of(reply)["code"]) == (401, "unauthenticated")

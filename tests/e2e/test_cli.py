@@ -237,9 +237,11 @@ def test_a_saved_model_is_uploaded_asked_and_followed(modelrocket: CommandLine, 
     refused = modelrocket.run("predict", "cli-file", "--input", "[[1, 2, 3]]", code=1)
     assert "modelInput" in refused.stderr
 
-    limits = ("--percent", "10", "--errors-percent-max", "1.5", "--requests-min", "7")
-    candidate = modelrocket.json("traffic", "cli-file", "--version", "2", *limits)["candidate"]
-    assert (candidate["limits"]["errors_percent_max"], candidate["limits"]["requests_min"]) == (1.5, 7)
+    limits = {"errors_percent_max": 1.5, "latency_ratio_max": 3, "drift_percent_max": 4.5}
+    limits |= {"requests_min": 7, "drift_tolerance": 0.01}
+    told = [word for name, limit in limits.items() for word in (f"--{name.replace('_', '-')}", str(limit))]
+    trial = modelrocket.json("traffic", "cli-file", "--version", "2", "--percent", "10", *told)
+    assert trial["candidate"]["limits"] == limits
     with modelrocket.following("events", "cli-file") as lines:
         story = [next(lines) for _ in range(4)]
         modelrocket.run("rollback", "cli-file")

@@ -40,8 +40,9 @@ def key(stack: RunningStack) -> str:
 
 
 @SCHEMA.parametrize()
+@pytest.mark.parametrize("timeout", [30])  # without a parameter all operations are one test to xdist
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-def test_every_answer_is_as_declared(case: Any, stack: RunningStack, key: str) -> None:
+def test_every_answer_is_as_declared(case: Any, stack: RunningStack, key: str, timeout: int) -> None:
     case.call_and_validate(
-        base_url=stack.base_url, headers={"Authorization": f"Bearer {key}"}, checks=CHECKS, timeout=30
+        base_url=stack.base_url, headers={"Authorization": f"Bearer {key}"}, checks=CHECKS, timeout=timeout
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,30 +32,24 @@ def failures(load: Load) -> list[Asked]:
     return [one for one in load.asked if one.status != 200]
 
 
-def test_f59_no_request_fails_while_the_version_switches(client: Client) -> None:
-    deployment = client.upload(marked(1), "switched", progress=False)
-    with constant_load(deployment) as load:
-        load.wait_for_more(50)
-        for number in (2, 3, 4):
-            client.upload(marked(number), "switched", progress=False)
-            load.wait_for_more(20)
-        wait_for(lambda: load.asked[-1].body["version"] == 4, what="the new version to answer")
-    assert failures(load) == []
-    assert [one for one in load.asked if wrong(one, marks={1, 2, 3, 4})] == []
-    assert {one.body["version"] for one in load.asked} == {1, 2, 3, 4}
-
-
 def test_f02_a_flushed_redis_fills_again_and_no_token_is_refused(client: Client, stack: RunningStack) -> None:
     deployment = client.upload(marked(1), "flushed", progress=False)
     hot = redis.Redis.from_url(stack.redis_url)
+    projected = "mr:token:*", "mr:model:*", "mr:version:*"
+    wait_for(lambda: hot.exists("mr:projected:models"), what="a whole projection")
+    before = {key for pattern in projected for key in hot.keys(pattern)}
     with constant_load(deployment) as load:
         load.wait_for_more(20)
         hot.flushall()
+        wait_for(
+            lambda: before <= {key for pattern in projected for key in hot.keys(pattern)},
+            what="everything to be projected again",
+            seconds=15,
+        )
         load.wait_for_more(20)
         load.wait_for_good(50)
     assert set(load.statuses()) <= {200, 503}, load.statuses()
     assert [one for one in load.asked if one.status == 200 and wrong(one, marks={1})] == []
-    wait_for(lambda: hot.exists(f"mr:model:{deployment.model_id}"), what="the route to be back")
     wait_for(lambda: hot.hlen("mr:hosts") == 2, what="both hosts to be back")
 
 
@@ -91,20 +84,3 @@ def test_every_part_that_dies_comes_back(client: Client, stack: RunningStack, na
     wait_for(answers, what=f"answers after {name} died")
     again = client.upload(marked(2), f"after-{name}", progress=False)
     assert again.version == 2
-
-
-def test_a_restart_finds_its_models_again(tmp_path: Path) -> None:
-    with running_stack(tmp_path / "home", hosts=1) as first:
-        client = Client(first.base_url, first.api_key)
-        deployment = client.upload(marked(9), "kept", progress=False)
-        assert first.stop() == 0
-    with running_stack(tmp_path / "home", hosts=1) as second:
-        client = Client(second.base_url, second.api_key)
-        assert [model.name for model in client.models()] == ["kept"]
-        rows = np.array([[4]], np.float32)
-
-        def answers() -> bool:
-            answer = client.predict(deployment.model_id, rows, token=str(deployment.token))
-            return bool(np.array_equal(np.asarray(answer), [[9, 4]]))
-
-        wait_for(answers, what="the model of before")

@@ -11,6 +11,7 @@ from chalicelib.contract.hotstate import HotState
 from chalicelib.contract.messages import VersionRecord
 from infra.local.embedded import EmbeddedServers
 from tests.support import onnx_models
+from tests.support.coordinating import assign
 from tests.support.faultyproxy import Line
 from tests.support.hosts import HostProcess, heartbeat, prepare, running_host
 from tests.support.links import Link, linked, port_of, through
@@ -52,7 +53,7 @@ def by_way_of(servers: EmbeddedServers, s3: Link) -> dict[str, str]:
 
 def kill_while_it_loads(host: HostProcess, hot: HotState, version: VersionRecord) -> None:
     """As the kernel does it where there is no memory left."""
-    hot.assign(host.host_id, [version.version_id])
+    assign(hot, host.host_id, [version.version_id])
     wait_for(lambda: hot.replicas(version.model_id), what="the load to begin")
     host.process.kill()
     host.process.wait()
@@ -84,7 +85,7 @@ def test_f28_what_a_host_was_loading_when_it_was_killed_is_loaded_last(
     s3.line = Line.PASS
     with running_host(servers, tmp_path, environ=environ) as host:
         assert [event["version"] for event in host.events("suspected")] == [suspect.version_id]
-        hot.assign(host.host_id, both)
+        assign(hot, host.host_id, both)
         wait_for(lambda: len(loaded(host)) == 2, what="both to be loaded")
         assert loaded(host) == [other.version_id, suspect.version_id]
 
@@ -105,7 +106,7 @@ def test_f28_what_a_host_was_killed_by_twice_is_quarantined_when_it_is_back(
         hot.forget_model(suspect.model_id)
     s3.line = Line.PASS
     with running_host(servers, tmp_path, environ=environ) as host:
-        hot.assign(host.host_id, [suspect.version_id, other.version_id])
+        assign(hot, host.host_id, [suspect.version_id, other.version_id])
         wait_for(lambda: loaded(host) == [other.version_id], what="the other one to be loaded")
         refused = host.infer(suspect, ONE)
         assert (refused.status, refused.code) == (422, "invalid_model")

@@ -22,6 +22,7 @@ from chalicelib.routing import InferenceAnswer, InferenceCall, Router
 from chalicelib.wiring import ControlPlane
 from infra.local.embedded import EmbeddedServers
 from tests.support import onnx_models
+from tests.support.coordinating import assign
 from tests.support.faultyproxy import FaultyProxy, Line, faulty_proxy
 from tests.support.hosts import KEY, HostProcess, prepare, publish, running_host
 from tests.support.played import router_over
@@ -84,7 +85,7 @@ def fleet(plane: ControlPlane, servers: EmbeddedServers, tmp_path: Path) -> Iter
         router = router_over(plane, through, key=bytes.fromhex(KEY))
         fleet = Fleet(plane.hot, (first, second), through, router, token, record)
         for host in (first, second):
-            plane.hot.assign(host.host_id, [record.version_id])
+            assign(plane.hot, host.host_id, [record.version_id])
         wait_for(lambda: fleet.ready_on() == 2, what="both hosts to hold the model")
         yield fleet
 

@@ -59,7 +59,7 @@ def test_f08_hosts_that_do_not_see_the_hot_state_go_on_and_come_back_as_they_wer
         for door in site.doors:
             assert served(door, deployment)
     let_heartbeats_age(site)
-    wait_for(lambda: not site.redis.exists("mr:hosts"), what="the coordinator to give the hosts up")
+    wait_for(lambda: not served(gateway, deployment), what="the gateway to give the hosts up")
     reply = infer(gateway, deployment)
     error: dict[str, Any] = reply.json()["error"]
     assert (reply.status_code, error["code"], error["retryable"]) == (503, "no_capacity", True)

@@ -1,7 +1,8 @@
 """A small stack run by the real Supervisor: `python -m tests.infra.stand_in_stack HOME [SCENARIO]`.
 
 Its children are as awkward as real ones: `server` has a child of its own and a
-grandchild in another session; `web` listens on a port; `deaf` ignores SIGTERM.
+grandchild in another session; `web` listens on a port; `deaf` ignores SIGTERM. In the scenario `pool`
+hosts come and go as HOME/wish.json says: those that end take a moment, and `host-3` is deaf.
 """
 
 from __future__ import annotations
@@ -10,14 +11,19 @@ import os
 import random
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from chalicelib.contract.hotstate import CapacityWish
+from chalicelib.contract.messages import decode
+from infra.local.hostpool import host_name, numbers_to_start
 from infra.local.ports import accepts_connections, assign_ports
 from infra.local.process import ChildSpec
 from infra.local.report import Row, State, say, write_state
 from infra.local.restarts import RestartPolicy
-from infra.local.supervisor import Action, Command, StackFailed, Stage, Step, Supervisor
+from infra.local.steps import Action, Change, Command, Member, Pool, Stage, Step
+from infra.local.supervisor import StackFailed, Supervisor
 
 _SERVER: Final = """
 import subprocess, sys, time
@@ -33,6 +39,16 @@ _DEAF: Final = """
 import signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print("deaf", flush=True)
+time.sleep(600)
+"""
+_HOST: Final = """
+import signal, sys, time
+def drain(*_):
+    print("draining", flush=True)
+    time.sleep(0.3)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, drain)
+print("here", flush=True)
 time.sleep(600)
 """
 _POLICY: Final = RestartPolicy(delay_seconds_first=0.1, delay_seconds_max=0.2)
@@ -52,10 +68,30 @@ def child(home: Path, name: str, code: str, *arguments: str, port: int | None = 
     )
 
 
+def host(home: Path, number: int) -> ChildSpec:
+    return child(home, host_name(number), _DEAF if number == 3 else _HOST)
+
+
+def pool(home: Path) -> Pool:
+    def follow(members: Sequence[Member]) -> Change:
+        wish = decode(read_text(home / "wish.json"), CapacityWish)
+        if wish is None:
+            return Change()
+        start = tuple(host(home, number) for number in numbers_to_start(wish, members, hosts_max=4))
+        return Change(end=frozenset(wish.ending), start=start)
+
+    return Pool((host(home, 1),), follow)
+
+
+def read_text(path: Path) -> str | None:
+    return path.read_text() if path.exists() else None
+
+
 def scenario_steps(home: Path, scenario: str, port: int) -> tuple[Step, ...]:
     server, web = child(home, "server", _SERVER), child(home, "web", _WEB, str(port), port=port)
     extra: dict[str, tuple[Step, ...]] = {
         "plain": (),
+        "pool": (pool(home),),
         "deaf": (Stage((child(home, "deaf", _DEAF),)),),
         "failing command": (Command(child(home, "command", "print('it broke'); raise SystemExit(3)")),),
         "never up": (Stage((child(home, "broken", "raise SystemExit('no such setting')"),)),),

@@ -62,14 +62,20 @@ def test_every_wrong_setting_is_named_at_once(tmp_path: Path) -> None:
     result = up(
         tmp_path,
         ROCKET_PORT="http",
-        ROCKET_HOSTS="0",
+        ROCKET_HOSTS="3-1",
+        MODELROCKET_POLICY="[]",
         MODELROCKET_S3_ENDPOINT_URL="http://127.0.0.1:9",
         AWS_ACCESS_KEY_ID="",
         AWS_SECRET_ACCESS_KEY="",
     )
 
     assert result.returncode == 2
-    for name in ("ROCKET_PORT", "ROCKET_HOSTS", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
+    for name in (
+        "ROCKET_PORT",
+        "ROCKET_HOSTS",
+        "MODELROCKET_POLICY",
+        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    ):
         assert name in result.stderr
     assert "Traceback" not in result.stderr
 

@@ -77,6 +77,7 @@ def test_a_host_can_look_up_tokens_and_models_and_change_neither(own_servers: Em
         "SET mr:model:1 x",
         "SET mr:token:1 x",
         "DEL mr:token:1",
+        "SET mr:capacity x",
         "SET mr:projected 1",
         "SCAN 0",
         "RANDOMKEY",

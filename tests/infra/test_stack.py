@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from infra.local.probes import mongo_is_ready, redis_is_ready, s3_is_ready
 from infra.local.stack import answers_healthz
+from modelrocket import Client
+from tests.support.graphs import marked
 from tests.support.processes import alive, descendants, processes_mentioning
 from tests.support.stack import RunningStack, running_stack
 from tests.support.waiting import wait_for
@@ -53,15 +56,6 @@ def test_the_api_key_in_the_client_configuration_works(stack: RunningStack) -> N
     assert configuration["default_endpoint"] == stack.base_url
     assert get(stack, "/v1/models", token=configuration["api_keys"][stack.base_url])[0] == 200
     assert get(stack, "/v1/models")[0] == 401
-
-
-def test_a_client_configuration_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
-    foreign = tmp_path / "client.json"
-    foreign.write_text("not JSON")
-
-    with running_stack(tmp_path, hosts=1) as stack:
-        assert foreign.read_text() == "not JSON"
-        assert f"{foreign} cannot be read" in stack.console.read_text()
 
 
 def test_no_host_is_told_how_to_reach_mongodb(stack: RunningStack) -> None:
@@ -107,17 +101,28 @@ def is_well(stack: RunningStack, name: str) -> bool:
             return answers_healthz(stack.port_of(name))
 
 
-def test_stop_and_start_again_in_the_same_home(tmp_path: Path) -> None:
+def test_a_second_start_in_the_same_home_finds_its_key_and_models_and_leaves_a_foreign_configuration_alone(
+    tmp_path: Path,
+) -> None:
     with running_stack(tmp_path, hosts=1) as stack:
         everyone = descendants(stack.process.pid)
         key = stack.api_key
+        with Client(stack.base_url, key) as client:
+            deployment = client.upload(marked(9), "kept", progress=False)
         assert stack.stop() == 0
         assert not alive(everyone)
         assert not processes_mentioning(str(tmp_path))
 
+    foreign = tmp_path / "client.json"
+    foreign.write_text("not JSON")
     with running_stack(tmp_path, hosts=1) as stack:
+        assert foreign.read_text() == "not JSON"
+        assert f"{foreign} cannot be read" in stack.console.read_text()
         assert stack.api_key == key
-        assert get(stack, "/v1/models", token=key)[0] == 200
+        with Client(stack.base_url, key) as client:
+            assert [model.name for model in client.models()] == ["kept"]
+            answer = client.predict(deployment.model_id, [[4.0]], token=str(deployment.token))
+            assert np.asarray(answer).tolist() == [[9, 4]]
         everyone = descendants(stack.process.pid)
         stack.process.kill()
         wait_for(lambda: not alive(everyone), what="the end of what a killed stack left")

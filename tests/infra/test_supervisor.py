@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from infra.local.files import read_json
+from infra.local.files import read_json, write_private
 from infra.local.ports import accepts_connections
 from infra.local.report import STATE_FILE
 from tests.support.processes import alive, descendants, is_alive
@@ -187,6 +188,67 @@ def test_a_second_request_kills_at_once(start: Start) -> None:
     stack.process.send_signal(signal.SIGTERM)
 
     assert "killed" in stack.output()
+    assert not alive(everyone)
+
+
+def wish(stack: StandIn, hosts: int, *ending: str) -> None:
+    write_private(stack.home / "wish.json", json.dumps({"hosts": hosts, "ending": ending, "epoch": 1}))
+
+
+def hosts(stack: StandIn) -> set[str]:
+    """Of the table, those that run."""
+    return {name for name, one in stack.children.items() if name.startswith("host-") and one["pid"]}
+
+
+def test_hosts_come_and_go_as_is_wished_and_nobody_else_does(start: Start) -> None:
+    stack = start.ready("pool")
+    first = stack.pid("host-1")
+    wish(stack, 2)
+    wait_for(lambda: hosts(stack) == {"host-1", "host-2"}, what="another host")
+    second = stack.pid("host-2")
+
+    wish(stack, 1)  # nobody is named
+    wish(stack, 1, "host-1")
+    wait_for(lambda: hosts(stack) == {"host-2"}, what="the named host's end")
+    assert not is_alive(first)
+    assert "draining" in (stack.home / "host-1.log").read_text()
+    wish(stack, 2, "host-1")  # its number is not taken while it is to end
+    wait_for(lambda: hosts(stack) == {"host-2", "host-3"}, what="a host in its place")
+
+    deaf = stack.pid("host-3")
+    wait_for((stack.home / "host-3.log").read_text, what="a deaf host")
+    wish(stack, 1, "host-3")
+    wait_for(lambda: hosts(stack) == {"host-2"}, what="the end of the deaf one")
+    assert not is_alive(deaf)
+
+    assert stack.pid("host-2") == second and is_alive(second)
+    stack.process.terminate()
+    output = stack.output()
+    assert output.count("starting host-") == 2
+    assert output.count("stopped with exit code 0") == 1
+    assert output.count("stopped with signal SIGKILL") == 1
+    assert "Starting it again" not in output
+
+
+@pytest.mark.parametrize(
+    ("hosts_wished", "ending"),
+    [pytest.param(4, (), id="while hosts start"), pytest.param(2, ("host-3",), id="while one drains")],
+)
+def test_stopping_while_hosts_come_and_go_leaves_no_process(
+    start: Start, hosts_wished: int, ending: tuple[str, ...]
+) -> None:
+    stack = start.ready("pool")
+    wish(stack, 3)
+    wait_for(lambda: len(hosts(stack)) == 3, what="all hosts")
+    wish(stack, hosts_wished, *ending)
+    wait_for(lambda: "host-4" in stack.children or ending, what="the change")
+    everyone = family(stack)
+
+    stack.process.send_signal(signal.SIGINT)
+
+    output = stack.output()
+    assert stack.process.returncode == 0
+    assert "Traceback" not in output
     assert not alive(everyone)
 
 

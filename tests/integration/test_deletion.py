@@ -50,7 +50,7 @@ def test_f61_a_deleted_model_is_gone_for_callers_and_its_owner_at_once(
         authorised(view.token, view.model, now=view.now)
     assert plane.models.list(alice, after="") == ()
     assert plane.hot.dropped_since(0).version_ids == {version.id}
-    assert plane.hot.beat(host("a")).assignments == frozenset()
+    assert not plane.hot.beat(host("a")).assignments
     for call in (
         lambda: plane.models.get(alice, version.model_id),
         lambda: plane.models.version(alice, version.model_id, 1),
@@ -228,10 +228,32 @@ def test_so_many_are_reaped_in_one_pass(
         deployed(plane, alice, DATA + tail)
     plane.deletion.delete_model(alice, version.model_id)
     past_retention(plane)
-    assert [plane.deletion.reap() for _ in range(3)] == [2, 1, 0]
+    assert [plane.deletion.reap().count for _ in range(3)] == [2, 1, 0]
 
 
 def _document(model: Any) -> dict[str, Any]:
     from chalicelib.adapters.mongo.database import document
 
     return document(model)
+
+
+def test_f17_a_pass_looks_at_one_page_of_what_is_deleted_and_after_a_flush_at_all(
+    plane: ControlPlane, alice: Principal, raw_redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "PROJECTION_PAGE", 2)
+    first = deployed(plane, alice, DATA)
+    gone = {deployed(plane, alice, DATA, name=f"model-{number}").model_id for number in range(5)}
+    for model_id in gone:
+        plane.deletion.delete_model(alice, model_id)
+    plane.reconciler.tick()
+    dropped: list[str] = []
+    monkeypatch.setattr(plane.hot, "drop_versions", dropped.extend)
+    for _ in range(3):
+        plane.reconciler.tick()
+    paged = len(dropped)
+    dropped.clear()
+    raw_redis.flushall()
+    plane.reconciler.tick()
+    versions = set(plane.store._versions.distinct("_id"))
+    assert set(dropped) == versions - {first.id}
+    assert paged < 3 * len(dropped)

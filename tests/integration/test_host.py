@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,13 +18,15 @@ import pytest
 
 from chalicelib.contract import limits
 from chalicelib.contract.hotstate import HotState
-from chalicelib.contract.messages import HostState, ReplicaState, VersionRecord
+from chalicelib.contract.messages import HostState, ReplicaState, VersionLoad, VersionRecord
 from infra.local.embedded import EmbeddedServers
 from infra.local.probes import s3_client
 from tests.support import onnx_models
+from tests.support.coordinating import assign
 from tests.support.hosts import (
     ROOT,
     HostProcess,
+    Reply,
     free_port,
     heartbeat,
     host_environment,
@@ -49,6 +52,13 @@ def ready_replicas(hot: HotState, record: VersionRecord) -> set[str]:
     """Boot ids of the processes that say they hold the version."""
     replicas = hot.replicas(record.model_id)
     return {one.boot_id for _, one in replicas if one.state is ReplicaState.READY}
+
+
+def run_seconds(reply: Reply) -> float:
+    """In the model, as the host says."""
+    found = re.search(r"run;dur=([0-9.]+)", reply.headers["server-timing"])
+    assert found is not None
+    return float(found[1]) / 1000
 
 
 @contextmanager
@@ -134,9 +144,45 @@ def test_assigned_versions_are_fetched_before_anybody_asks(
     record = prepare(hot, servers, onnx_models.marked(7))
     (tmp_path / "other").mkdir()
     with running_host(servers, tmp_path / "other") as other:
-        hot.assign(other.host_id, [record.version_id, "unknown"])
+        assign(hot, other.host_id, [record.version_id, "unknown"])
         both = {host.boot_id, other.boot_id}
         wait_for(lambda: ready_replicas(hot, record) == both, what="the second replica")
+
+
+def test_what_is_assigned_and_does_not_fit_in_memory_is_fetched_to_the_disk(
+    host: HostProcess, hot: HotState, servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    records = [prepare(hot, servers, onnx_models.marked(n, padding_bytes=20 * limits.MIB)) for n in (7, 8)]
+    (tmp_path / "small").mkdir()
+    size = max(max(record.bytes, record.passport.memory_bytes) for record in records)
+    room = {"MODELROCKET_MEMORY_BYTES_MAX": str(size * 3 // 2)}
+    with running_host(servers, tmp_path / "small", environ=room) as small:
+        assign(hot, small.host_id, [record.version_id for record in records])
+
+        def states() -> list[ReplicaState]:
+            replicas = (one for record in records for _, one in hot.replicas(record.model_id))
+            return sorted(one.state for one in replicas if one.host_id == small.host_id)
+
+        both = sorted((ReplicaState.READY, ReplicaState.STORED))
+        wait_for(lambda: states() == both, what="one in memory and one on the disk")
+        assert len(small.events("loaded")) == 1
+
+
+def test_requests_are_told_with_the_time_they_took(
+    host: HostProcess, hot: HotState, servers: EmbeddedServers
+) -> None:
+    record = prepare(hot, servers, onnx_models.slow(MANY_TURNS // 10))
+    before = hot.demand_since(0).now
+    runs = sum(run_seconds(host.infer(record, {"x": [n]})) for n in range(3))
+
+    def told() -> list[VersionLoad]:
+        samples = hot.demand_since(before).samples
+        return [sample.load.versions.get(record.version_id, VersionLoad()) for sample in samples]
+
+    wait_for(lambda: sum(load.requests for load in told()) == 3, what="the requests to be told")
+    assert sum(load.ran for load in told()) == pytest.approx(runs, abs=0.01)
+    assert sum(load.seconds for load in told()) > runs
+    assert all(sample.load.front_seconds > 0 for sample in hot.demand_since(before).samples)
 
 
 def test_f02_a_flushed_hot_state_is_told_everything_again(

@@ -40,6 +40,7 @@ from chalicelib.routing import Clocks, InferenceAnswer, InferenceCall, OpenInfer
 from chalicelib.traffic import ChangeTraffic
 from chalicelib.wiring import ControlPlane, new_id
 from tests.integration.test_traffic import waiting
+from tests.support.coordinating import assign
 from tests.support.played import (
     DATA,
     INPUTS,
@@ -541,7 +542,7 @@ def test_a_cold_model_wakes_the_host_that_has_its_file(world: World) -> None:
 def test_a_cold_model_wakes_the_host_it_is_assigned_to(world: World) -> None:
     for name in "abcd":
         world.add_host(name, answers, state=None)
-    world.plane.hot.assign("d", [world.version.id])
+    assign(world.plane.hot, "d", [world.version.id])
     assert [world.infer().reply.body for _ in range(5)] == [b'{"result": "from d"}'] * 5
 
 

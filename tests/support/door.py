@@ -77,6 +77,7 @@ async def open_door(
     folder: Path,
     *models: bytes,
     memory_bytes_max: int = 2**30,
+    worker_memory_bytes_max: int = 2**32,
     passport: Passport | None = None,
     tenants: Sequence[str] = (),
 ) -> AsyncIterator[Door]:
@@ -95,7 +96,7 @@ async def open_door(
         cache_dir=folder / "cache",
         memory_bytes_max=memory_bytes_max,
         disk_bytes_max=2**30,
-        worker_memory_bytes_max=2**32,
+        worker_memory_bytes_max=worker_memory_bytes_max,
         isolation=Isolation.TENANT,
         sandbox_required=True,
     )

@@ -27,6 +27,7 @@ from tests.support.enclosure_probes import World, outcome
 _CPU_SECONDS_MAX: Final = 20
 _MEMORY_BYTES_MAX: Final = 2 * 2**30
 _FILE_BYTES_MAX: Final = 2**20
+_LOAD_SECONDS_MAX: Final = 20.0
 
 
 class Probing(msgspec.Struct, frozen=True):
@@ -67,6 +68,7 @@ def _order(model: Path, probing: Probing) -> Order:
         _CPU_SECONDS_MAX,
         _MEMORY_BYTES_MAX,
         sandbox_required=probing.required,
+        load_seconds_max=_LOAD_SECONDS_MAX,
         file_bytes_max=_FILE_BYTES_MAX,
     )
 

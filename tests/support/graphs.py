@@ -26,3 +26,27 @@ def marked(mark: float) -> onnx.ModelProto:
         constants,
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def busy(turns: int) -> onnx.ModelProto:
+    """`[n, 1] → [n, 1]`, the same: after so many turns of a loop, about a millisecond per thousand."""
+
+    def column(name: str) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 1])
+
+    def truth(name: str) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.BOOL, [])
+
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Neg", ["v"], ["w"])],
+        "turn",
+        [helper.make_tensor_value_info("i", TensorProto.INT64, []), truth("go"), column("v")],
+        [truth("on"), column("w")],
+    )
+    loop = helper.make_node("Loop", ["turns", "always", "modelInput"], ["modelOutput"], body=body)
+    constants = [
+        numpy_helper.from_array(np.array(2 * (turns // 2)), "turns"),
+        numpy_helper.from_array(np.array(True), "always"),
+    ]
+    graph = helper.make_graph([loop], "busy", [column("modelInput")], [column("modelOutput")], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

@@ -226,5 +226,6 @@ def publish(hot: HotState, record: VersionRecord) -> str:
     )
     hot.put_token(token_sha256(token), permission)
     hot.put_model(ModelRecord(record.model_id, record.tenant, 1, active=record))
-    hot.end_projection(hot.begin_projection(), tokens_until="2026-01-01T00:00:00+00:00")
+    until = "2026-01-01T00:00:00+00:00"
+    hot.end_projection(hot.begin_projection(), tokens_until=until, models_until=until)
     return token

@@ -56,11 +56,18 @@ class Load:
 
 
 @contextmanager
-def constant_load(deployment: Deployment, *, callers: int = 4, width: int = 1) -> Iterator[Load]:
+def constant_load(
+    deployment: Deployment, *, callers: int = 4, width: int = 1, pause: float = PAUSE_SECONDS
+) -> Iterator[Load]:
     """Ask `[[x, …]]` with a different x every time, from several connections, until the block ends."""
     load, stop = Load(), threading.Event()
     threads = [
-        threading.Thread(target=_call, args=(deployment, load, stop, number, width), daemon=True)
+        threading.Thread(
+            target=_call,
+            args=(deployment, load, stop, number),
+            kwargs={"width": width, "pause": pause},
+            daemon=True,
+        )
         for number in range(callers)
     ]
     for thread in threads:
@@ -73,13 +80,15 @@ def constant_load(deployment: Deployment, *, callers: int = 4, width: int = 1) -
             thread.join(REQUEST_SECONDS_MAX * 2)
 
 
-def _call(deployment: Deployment, load: Load, stop: threading.Event, number: int, width: int) -> None:
+def _call(
+    deployment: Deployment, load: Load, stop: threading.Event, number: int, *, width: int, pause: float
+) -> None:
     nonce = float(number * 1_000_000)
     with httpx.Client(timeout=REQUEST_SECONDS_MAX) as http:
         while not stop.is_set():
             nonce += 1
             load.asked.append(_ask(http, deployment, nonce, width))
-            stop.wait(PAUSE_SECONDS)
+            stop.wait(pause)
 
 
 def _ask(http: httpx.Client, deployment: Deployment, nonce: float, width: int) -> Asked:

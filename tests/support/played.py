@@ -90,7 +90,7 @@ def router_over(
         dispatcher=Dispatcher(
             hosts=hosts,
             admissions=admissions,
-            fleet=plane.hot.hosts,
+            hot=plane.hot,
             clocks=clocks,
             dispatching=Dispatching(key=key, network=plane.settings.host_network),
             generator=random.Random(0),

@@ -105,14 +105,16 @@ class Site:
 
 
 @contextmanager
-def running_site(folder: Path) -> Iterator[Site]:
-    """Ready, with no model on it. Nothing of it is left behind."""
+def running_site(
+    folder: Path, *, hosts: int = _HOSTS, coordinating: Mapping[str, str] | None = None
+) -> Iterator[Site]:
+    """Ready, with no model on it. Nothing of it is left behind. `coordinating`: more of its environment."""
     with ExitStack() as stack:
         servers = stack.enter_context(embedded_servers(folder / "servers"))
         site = _site(servers, folder, stack)
         run_program("chalicelib.bootstrap", {**site.environ, "MODELROCKET_BOOTSTRAP_KEY": site.api_key})
-        stack.enter_context(_coordinator(site))
-        for number in range(1, _HOSTS + 1):
+        stack.enter_context(_coordinator(site, coordinating or {}))
+        for number in range(1, hosts + 1):
             site.hosts.append(stack.enter_context(_host(site, number)))
         site.gateway = stack.enter_context(running_gateway(_gateways(site), folder))
         for host in site.hosts:
@@ -154,9 +156,9 @@ def _gateways(site: Site) -> Mapping[str, str]:
     }
 
 
-def _coordinator(site: Site) -> AbstractContextManager[object]:
+def _coordinator(site: Site, more: Mapping[str, str]) -> AbstractContextManager[object]:
     url = through(site.environ["MODELROCKET_REDIS_URL"], site.links["coordinator-redis"])
-    environ = {**site.environ, "MODELROCKET_REDIS_URL": url}
+    environ = {**site.environ, **more, "MODELROCKET_REDIS_URL": url}
     return running_program("infra.local.ticker", environ=environ, log=site.folder / "coordinator.log")
 
 

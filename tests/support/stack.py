@@ -108,7 +108,7 @@ class RunningStack:
 
 @contextmanager
 def running_stack(
-    home: Path, hosts: int = 2, *, environment: Mapping[str, str] | None = None
+    home: Path, hosts: int | str = 2, *, environment: Mapping[str, str] | None = None
 ) -> Iterator[RunningStack]:
     """`python -m infra.local up` in this folder on a free port until the block ends.
 

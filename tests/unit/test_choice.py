@@ -6,11 +6,10 @@ import random
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
-import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from chalicelib.contract import limits
 from chalicelib.contract.choice import (
@@ -53,7 +52,7 @@ def host(host_id: str, *, age: float = 0.0, state: HostState = HostState.READY) 
         address="127.0.0.1",
         port=1,
         state=state,
-        memory_bytes_max=0,
+        memory_bytes_max=2**30,
         memory_bytes_used=0,
         in_flight=0,
         versions_ready=0,
@@ -111,9 +110,7 @@ def stored_and_assigned(
 ) -> str:
     """Who is woken of four hosts."""
     hosts = [
-        msgspec.structs.replace(
-            host(name), memory_bytes_max=800, memory_bytes_used=800 - (free or {}).get(name, 0)
-        )
+        replace(host(name), memory_bytes_max=800, memory_bytes_used=800 - (free or {}).get(name, 0))
         for name in "abcd"
     ]
     shown = view(hosts, *([(stored, f"boot-{stored}", ReplicaState.STORED)] if stored else []))
@@ -244,13 +241,11 @@ def test_the_candidate_answers_its_share_of_callers(percent: int, model_id: str)
 
 
 def test_the_callers_of_one_model_are_not_those_of_another_or_of_another_candidate() -> None:
-    other = msgspec.structs.replace(NEW, version_id="newer")
+    other = replace(NEW, version_id="newer")
     records = [
         split(50),
         split(50, model_id="other"),
-        msgspec.structs.replace(
-            split(50), candidate=CandidateRecord(other, 50, 0, trial=2, drift_tolerance=0.1)
-        ),
+        replace(split(50), candidate=CandidateRecord(other, 50, 0, trial=2, drift_tolerance=0.1)),
     ]
     answers = [
         [chosen(record, sticky=str(key), request_id="") == OLD for key in range(200)] for record in records
@@ -295,7 +290,7 @@ def test_whether_a_request_is_compared_does_not_depend_on_who_answers_it() -> No
 
 
 def test_f32_a_host_whose_loop_is_stuck_is_asked_last() -> None:
-    stuck = msgspec.structs.replace(host("stuck"), loop_lag_seconds=limits.LOOP_LAG_SECONDS_MAX + 1)
+    stuck = replace(host("stuck"), loop_lag_seconds=limits.LOOP_LAG_SECONDS_MAX + 1)
     seen = view((stuck, host("cold")), ("stuck", "boot-stuck", ReplicaState.READY))
     weigh = Weigh(generator=random.Random(1), share=lambda _: 1.0)
     asked = destinations(seen, V1, hosts=seen.hosts, weigh=weigh)

@@ -131,6 +131,15 @@ def test_the_budget_comes_back() -> None:
     assert budget.take(now=limits.RETRY_WINDOW_SECONDS)
 
 
+def test_requests_of_long_ago_allow_no_retries() -> None:
+    budget = RetryBudget()
+    for _ in range(1_000):
+        budget.asked(now=0)
+    assert sum(budget.take(now=1) for _ in range(200)) == 1_000 * limits.RETRY_SHARE_MAX
+    floor = limits.RETRIES_PER_SECOND_MIN * limits.RETRY_WINDOW_SECONDS
+    assert sum(budget.take(now=2 * limits.RETRY_WINDOW_SECONDS) for _ in range(200)) == floor
+
+
 def test_f04_the_circuit_opens_after_five_misses_and_probes_once_a_second() -> None:
     breaker = Breaker()
     for _ in range(limits.HOT_MISSES_MAX):

@@ -11,6 +11,7 @@ import pytest
 from chalice.app import Chalice, Response
 from chalice.test import Client
 
+from benchmarks.gatewayloop import event
 from chalicelib.api import Asked, Routes
 from chalicelib.auth import Principal
 from chalicelib.contract.errors import Conflict, DependencyFailed, Unauthenticated
@@ -110,6 +111,7 @@ class Toy:
         @route("POST", "/inference", accepts=Thing, answers=Thing)
         def inference(asked: Asked) -> Response:
             """Infer."""
+            self.calls.append(asked.headers)
             return Response(body=asked.raw, headers={"Content-Type": "application/octet-stream"})
 
         @route("POST", "/v2/models/{model_id}/infer", "/v2/{model_id}/{number}", open_inference=True)
@@ -293,3 +295,9 @@ def test_a_declaration_whose_arguments_come_from_nowhere_is_a_defect() -> None:
     ):
         with pytest.raises(TypeError):
             Routes()("GET", path, scope=scope)(function)
+
+
+def test_headers_are_read_by_their_names_in_lower_case(toy: Toy) -> None:
+    toy.app(event("/inference", "{}"), None)
+    assert toy.calls[0]["content-type"] == "application/json"
+    assert "Content-Type" not in toy.calls[0]

@@ -61,13 +61,16 @@ def test_nothing_is_judged_on_fewer_requests_than_wanted(errors: int, requests_m
     assert judge("new", "old", {"new": few}, Guard(requests_min=requests_min)) is None
 
 
-def warmth(old: str = "", new: str = "", *, hosts: str = "abc", quarantined: str = "") -> Warmth:
+def warmth(
+    old: str = "", new: str = "", *, hosts: str = "abc", assigned: str = "", quarantined: str = ""
+) -> Warmth:
     ready = [("old", name) for name in old] + [("new", name) for name in new]
     return Warmth(
         now=NOW,
         hosts=tuple(host(name) for name in hosts),
         replicas=tuple((v, Replica(name, f"boot-{name}", ReplicaState.READY)) for v, name in ready),
         quarantined=frozenset({quarantined}),
+        assigned_to={"old": frozenset(assigned)}.__getitem__,
     )
 
 
@@ -88,6 +91,12 @@ def takes_over(state: Warmth, *, waited: float = 0.0) -> bool:
         pytest.param(warmth(old="ab"), COLD, True, id="nobody has room, requests make it"),
         pytest.param(warmth(new="a"), 0, False, id="the old one is cold, its hosts are waited for"),
         pytest.param(warmth(new="abc"), 0, True, id="warm on all"),
+        *(
+            pytest.param(warmth(assigned=one, new=one), 0, True, id=f"where the old one is to be: {one}")
+            for one in ("a", "b", "c")
+        ),
+        pytest.param(warmth(assigned="ab", new="a"), 0, False, id="not everywhere the old one is to be"),
+        pytest.param(warmth(assigned="agone", new="a"), 0, True, id="of hosts that are alive"),
         pytest.param(warmth(hosts=""), 0, True, id="no host to wait for"),
         pytest.param(warmth(old="ab", new="ab", quarantined="new"), COLD, False, id="quarantined"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chalicelib.settings import HashCost, InvalidSettings, Settings, SignUpMode
+from chalicelib.settings import CapacityKind, HashCost, InvalidSettings, Settings, SignUpMode
 
 ENVIRON = {
     "MODELROCKET_MONGO_URL": "mongodb://127.0.0.1:1/",
@@ -70,3 +70,29 @@ def test_every_problem_is_reported_at_once() -> None:
         "MODELROCKET_DISPATCH_KEY",
         "MODELROCKET_TICK_SECONDS",
     ]
+
+
+def test_nobody_starts_hosts_unless_it_is_said_who_does() -> None:
+    assert Settings.from_env(ENVIRON).capacity is CapacityKind.NONE
+    assert Settings.from_env({**ENVIRON, "MODELROCKET_CAPACITY": "local"}).capacity is CapacityKind.LOCAL
+    with pytest.raises(InvalidSettings, match="MODELROCKET_CAPACITY: one of none, local, ecs expected"):
+        Settings.from_env({**ENVIRON, "MODELROCKET_CAPACITY": "kubernetes"})
+
+
+def test_an_ecs_service_is_named_where_it_starts_hosts() -> None:
+    ecs = {**ENVIRON, "MODELROCKET_CAPACITY": "ecs"}
+    with pytest.raises(InvalidSettings, match=r"MODELROCKET_ECS_CLUSTER.*\nMODELROCKET_ECS_SERVICE"):
+        Settings.from_env(ecs)
+    named = {**ecs, "MODELROCKET_ECS_CLUSTER": "rocket", "MODELROCKET_ECS_SERVICE": "hosts"}
+    settings = Settings.from_env(named)
+    assert (settings.ecs_cluster, settings.ecs_service) == ("rocket", "hosts")
+
+
+def test_a_policy_that_is_misspelt_is_refused() -> None:
+    def read(text: str) -> Settings:
+        return Settings.from_env({**ENVIRON, "MODELROCKET_POLICY": text})
+
+    assert read('{"scaling": {"hosts_min": 0, "hosts_max": 3}}').policy.scaling.hosts_max == 3
+    for wrong in ("3", "no JSON", '{"scaling": {"host_min": 0}}', '{"scaling": {"hosts_max": "many"}}'):
+        with pytest.raises(InvalidSettings, match="MODELROCKET_POLICY"):
+            read(wrong)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hmac
 import re
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from chalicelib.contract.tokens import (
     TOKEN_PATTERN,
@@ -85,3 +86,9 @@ def test_garbage_is_no_ticket(header: str) -> None:
 
 def test_another_key_is_refused() -> None:
     assert read_ticket(TICKET.sign(KEY), b"other" * 8) is None
+
+
+@given(st.binary(min_size=1, max_size=100))
+def test_a_ticket_is_signed_with_hmac_sha_256(key: bytes) -> None:
+    text, _, mac = TICKET.sign(key).rpartition("|")
+    assert mac == hmac.digest(key, text.encode(), "sha256").hex()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from chalicelib.adapters.mongo.accounts import MongoAccounts
 from chalicelib.adapters.mongo.attempts import MongoAttempts
 from chalicelib.adapters.mongo.audit import MongoAudit
+from chalicelib.adapters.mongo.coordination import MongoCoordination
 from chalicelib.adapters.mongo.database import Database
 from chalicelib.adapters.mongo.models import MongoModels
 from chalicelib.adapters.mongo.sessions import MongoSessions
@@ -21,6 +22,7 @@ _PARTS = (
     MongoAttempts,
     MongoUsage,
     MongoAudit,
+    MongoCoordination,
 )
 
 
@@ -33,6 +35,7 @@ class MongoStore(
     MongoAttempts,
     MongoUsage,
     MongoAudit,
+    MongoCoordination,
 ):
     """Implements `ports.Store`: each part has collections of its own."""
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
-from pymongo import MongoClient
+from pymongo import ASCENDING, MongoClient
 from pymongo.collection import Collection
 from pymongo.cursor import Cursor
 from pymongo.errors import DuplicateKeyError, PyMongoError
@@ -23,11 +23,14 @@ from pymongo.write_concern import WriteConcern
 
 from chalicelib.contract.errors import DependencyFailed
 from chalicelib.patience import patience as of_this_request
+from chalicelib.ports import ChangePoint
 
 Document = dict[str, Any]
 Record = TypeVar("Record", bound=msgspec.Struct)
 TIMES: Final = (datetime,)
 """What MongoDB keeps as it is."""
+CHANGED: Final[Document] = {"$currentDate": {"changed_at": True}}
+"""In every change of what is read by `changed_page`: when it was, by MongoDB's own clock."""
 _SILENCE_MS: Final = 3_000
 """With what a request may have waited before (see `patience`), its caller hears within five seconds."""
 _SELECTION_MS: Final = 800
@@ -104,6 +107,24 @@ def read_page(found: Cursor[Document], kind: type[Record], limit: int) -> tuple[
         return page
     readable = (record for one in found.clone().limit(0) if (record := read(one, kind)) is not None)
     return tuple(itertools.islice(readable, limit))
+
+
+def changed_page(
+    collection: Collection[Document],
+    after: ChangePoint,
+    limit: int,
+    *,
+    key: str,
+    fields: Document | None = None,
+) -> tuple[list[Document], ChangePoint]:
+    """What changed after it in the order it did, by an index on `changed_at` and `key`; where it ends."""
+    at_once = {"changed_at": after.at, key: {"$gt": after.key}}
+    in_order = [("changed_at", ASCENDING), (key, ASCENDING)]
+    page = list(collection.find(at_once, fields).sort(in_order).limit(limit))
+    if len(page) < limit:
+        later = collection.find({"changed_at": {"$gt": after.at}}, fields)
+        page += later.sort(in_order).limit(limit - len(page))
+    return page, ChangePoint(page[-1]["changed_at"], page[-1][key]) if page else after
 
 
 @contextmanager

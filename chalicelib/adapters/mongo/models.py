@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 from pymongo import ASCENDING
 from pymongo.collection import Collection
+from pymongo.errors import DuplicateKeyError
 
 from chalicelib.adapters.mongo.database import (
+    CHANGED,
     TIMES,
     Database,
     Document,
+    changed_page,
     document,
-    insert,
     read,
     read_all,
     read_page,
@@ -22,6 +25,7 @@ from chalicelib.adapters.mongo.database import (
     translated,
 )
 from chalicelib.contract import limits
+from chalicelib.ports import ChangePoint
 from chalicelib.records import Model, TrafficChange
 
 _WITHOUT_HISTORY: Final = {"history": 0}
@@ -40,10 +44,12 @@ class MongoModels:
         with translated():
             self._models.create_index([("tenant", ASCENDING), ("name", ASCENDING)], unique=True)
             self._models.create_index([("tenant", ASCENDING), ("_id", ASCENDING)])
+            for collection in (self._models, self._tombstones):
+                collection.create_index([("changed_at", ASCENDING), ("_id", ASCENDING)])
 
     def ensure_model(self, model: Model) -> Model:
         with translated():
-            insert(self._models, model)
+            _add(self._models, model)
             query = {"tenant": model.tenant, "name": model.name}
             return required(self._models.find_one(query, _WITHOUT_HISTORY), Model)
 
@@ -60,13 +66,17 @@ class MongoModels:
             live = self._models.find_one({"_id": model_id}, _WITHOUT_HISTORY)
             return read(live or self._tombstones.find_one({"_id": model_id}), Model)
 
+    def any_models(self, model_ids: Sequence[str]) -> Sequence[Model]:
+        with translated():
+            return read_all(self._models.find({"_id": {"$in": list(model_ids)}}, _WITHOUT_HISTORY), Model)
+
     def models_page(self, after: str, limit: int) -> Sequence[Model]:
         return _models_in(self._models, {"_id": {"$gt": after}}, limit)
 
     def change_model(self, seen: Model, changed: Model, entry: TrafficChange | None) -> bool:
         fields = document(changed)
         del fields["_id"]
-        change: Document = {"$set": fields}
+        change: Document = {"$set": fields, **CHANGED}
         if entry is not None:
             entries = [msgspec.to_builtins(entry, builtin_types=TIMES)]
             change["$push"] = {"history": {"$each": entries, "$slice": -limits.TRAFFIC_HISTORY_MAX}}
@@ -81,11 +91,17 @@ class MongoModels:
 
     def delete_model(self, tombstone: Model) -> None:
         with translated():
-            insert(self._tombstones, tombstone)
+            _add(self._tombstones, tombstone)
             self._models.delete_one({"_id": tombstone.id})
 
     def tombstones_page(self, after: str, limit: int) -> Sequence[Model]:
         return _models_in(self._tombstones, {"_id": {"$gt": after}}, limit)
+
+    def changed_models(self, after: ChangePoint, limit: int) -> tuple[Sequence[Model], ChangePoint]:
+        return _changed(self._models, after, limit)
+
+    def changed_tombstones(self, after: ChangePoint, limit: int) -> tuple[Sequence[Model], ChangePoint]:
+        return _changed(self._tombstones, after, limit)
 
     def remove_model(self, model_id: str) -> None:
         with translated():
@@ -99,3 +115,21 @@ def _models_in(collection: Collection[Document], query: Document, limit: int) ->
     with translated():
         cursor = collection.find(query, _WITHOUT_HISTORY).sort("_id", ASCENDING)
         return read_page(cursor, Model, limit)
+
+
+def _changed(
+    collection: Collection[Document], after: ChangePoint, limit: int
+) -> tuple[Sequence[Model], ChangePoint]:
+    with translated():
+        page, end = changed_page(collection, after, limit, key="_id", fields=_WITHOUT_HISTORY)
+    return read_all(page, Model), end
+
+
+def _add(collection: Collection[Document], model: Model) -> None:
+    """Unless one has its id or its name, which then is left as it is."""
+    if collection.find_one({"_id": model.id}, {"_id": 1}):
+        return
+    fields = document(model)
+    del fields["_id"]
+    with suppress(DuplicateKeyError):
+        collection.update_one({"_id": model.id}, {"$setOnInsert": fields, **CHANGED}, upsert=True)

@@ -15,8 +15,10 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.write_concern import WriteConcern
 
 from chalicelib.adapters.mongo.database import (
+    CHANGED,
     Database,
     Document,
+    changed_page,
     document,
     read,
     read_all,
@@ -27,7 +29,6 @@ from chalicelib.ports import ChangePoint
 from chalicelib.records import Token
 
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_CHANGED: Final[Document] = {"$currentDate": {"changed_at": True}}
 _SUSPENDED: Final[Document] = {"suspended": True}
 
 
@@ -56,7 +57,7 @@ class MongoTokens:
         found = {name: fields.pop(name) for name in ("_id", "sha256")}
         with translated():
             try:
-                added = self._tokens.update_one(found, {"$setOnInsert": fields, **_CHANGED}, upsert=True)
+                added = self._tokens.update_one(found, {"$setOnInsert": fields, **CHANGED}, upsert=True)
             except DuplicateKeyError:  # under another id, or two at once
                 return False
         return added.upserted_id is not None
@@ -95,7 +96,7 @@ class MongoTokens:
             del fields[unchanged]
         query = {"_id": seen.id, "tenant": seen.tenant, "revision": seen.revision}
         with translated():
-            return self._tokens.update_one(query, {"$set": fields, **_CHANGED}).modified_count == 1
+            return self._tokens.update_one(query, {"$set": fields, **CHANGED}).modified_count == 1
 
     def mark_used(self, used: Mapping[str, datetime]) -> None:
         """Acknowledged by one server alone: a minute that is lost is no loss."""
@@ -106,13 +107,13 @@ class MongoTokens:
 
     def revoke_model_tokens(self, tenant: str, model_id: str, *, at: datetime) -> Sequence[Token]:
         query = {"tenant": tenant, "model_id": model_id}
-        revoked: Document = {"$set": {"revoked_at": at}, "$inc": {"revision": 1}, **_CHANGED}
+        revoked: Document = {"$set": {"revoked_at": at}, "$inc": {"revision": 1}, **CHANGED}
         with translated():
             self._tokens.update_many({**query, "revoked_at": None}, revoked)
             return read_all(self._tokens.find(query), Token)
 
     def mark_suspended(self, tenant: str, suspended: bool) -> None:
-        marked: Document = {"$set": {"suspended": suspended}, "$inc": {"revision": 1}, **_CHANGED}
+        marked: Document = {"$set": {"suspended": suspended}, "$inc": {"revision": 1}, **CHANGED}
         with translated():
             self._tokens.update_many({"tenant": tenant, "suspended": not suspended}, marked)
 
@@ -126,14 +127,8 @@ class MongoTokens:
             return read_page(cursor, Token, limit)
 
     def changed_tokens(self, after: ChangePoint, limit: int) -> tuple[Sequence[Token], ChangePoint]:
-        at_once = {"changed_at": after.at, "sha256": {"$gt": after.sha256}}
-        in_order = [("changed_at", ASCENDING), ("sha256", ASCENDING)]
         with translated():
-            page = list(self._tokens.find(at_once).sort(in_order).limit(limit))
-            if len(page) < limit:
-                later = self._tokens.find({"changed_at": {"$gt": after.at}})
-                page += later.sort(in_order).limit(limit - len(page))
-        end = ChangePoint(page[-1]["changed_at"], page[-1]["sha256"]) if page else after
+            page, end = changed_page(self._tokens, after, limit, key="sha256")
         return read_all(page, Token), end
 
     def ended_tokens(self, before: datetime, limit: int) -> Sequence[Token]:
@@ -151,4 +146,4 @@ class MongoTokens:
     def clock(self) -> datetime:
         with translated():
             now: datetime = self._tokens.database.command("hello")["localTime"]
-        return now
+        return now.replace(tzinfo=UTC)

@@ -8,11 +8,11 @@ flushed and rebuilds itself. Ages are compared with the server's own clock.
     mr:version:<version id>  VersionRecord               immutable
     mr:projecting            when the latest projection of the truth began
     mr:projected             when the latest one that nothing was lost from began
-    mr:projected:tokens      the truth's time up to which it has the tokens that changed
+    mr:projected:tokens, mr:projected:models  the truth's time up to which it has what changed of them
     mr:hosts                 host id → <seen>|Heartbeat
     mr:replicas:<model id>   <version id>/<host id> → <state>/<boot id>
                              <version id>/!         → quarantined/<until>
-    mr:assignments:<host id> set of version ids
+    mr:assignments:<host id> set of version ids, and of an empty one where the coordinator has assigned
     mr:leases:<host id>      lease → when it began: requests that a host answers now
     mr:running:<tenant>      lease → when it began: requests that an account has under way; also
                              <door>/<1, 2, …>, those at a host's own door, see `doors`
@@ -20,6 +20,11 @@ flushed and rebuilds itself. Ages are compared with the server's own clock.
     mr:rate:account:<tenant>, mr:rate:key:<token id>    see `limiting`
     mr:rate:log-in:<what>    see `logins`
     mr:known:<who>           somebody has logged in to this account from this address
+    mr:demand:<window>       what hosts were asked, and what found none, see `demand`
+    mr:wake                  list of one: the coordinator is to look at once
+    mr:capacity              how many hosts there should be; …:status, how many there are; …:boot, how long
+                             one takes to come, see `capacity`
+    mr:coordinator, mr:coordinator:memory  who coordinates, and what it remembers, see `coordination`
     mr:rollout:<model id>:<trial>  <version id>/<counter> → number, see Counts
     mr:dropped               version id → when it was dropped: hosts forget its bytes
     mr:prepare               stream of PrepareJob, consumer group "hosts"
@@ -43,7 +48,10 @@ import redis
 
 from chalicelib.contract.hotstate.admission import RouteView
 from chalicelib.contract.hotstate.answers import Answers
+from chalicelib.contract.hotstate.capacity import Capacity, CapacityStatus, CapacityWish
 from chalicelib.contract.hotstate.connected import translated
+from chalicelib.contract.hotstate.coordination import Coordination, Lease
+from chalicelib.contract.hotstate.demand import Demand, Demands, HostSample
 from chalicelib.contract.hotstate.departures import Departures, Dropped
 from chalicelib.contract.hotstate.doors import Asker, CredentialView, Doors, Wish
 from chalicelib.contract.hotstate.fleet import Fleet, HeartbeatReply
@@ -57,11 +65,16 @@ from chalicelib.contract.hotstate.usage import MinuteOfUsage, UsageCounts
 
 __all__ = [
     "Asker",
+    "CapacityStatus",
+    "CapacityWish",
     "ClaimedJob",
     "CredentialView",
+    "Demand",
     "Dropped",
     "HeartbeatReply",
+    "HostSample",
     "HotState",
+    "Lease",
     "LogInTry",
     "MinuteOfUsage",
     "RouteView",
@@ -70,7 +83,20 @@ __all__ = [
 
 
 class HotState(
-    Projection, Doors, LogIns, Trials, Departures, Fleet, Jobs, UsageCounts, LateEntries, Answers, Rates
+    Projection,
+    Doors,
+    LogIns,
+    Trials,
+    Departures,
+    Fleet,
+    Demands,
+    Coordination,
+    Capacity,
+    Jobs,
+    UsageCounts,
+    LateEntries,
+    Answers,
+    Rates,
 ):
     """Typed access. One instance per process; the client's pool makes it thread-safe."""
 

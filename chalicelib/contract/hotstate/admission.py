@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final
+
+import msgspec
 
 from chalicelib.contract import limits
 from chalicelib.contract.errors import DependencyFailed, RateLimited
@@ -21,7 +22,7 @@ from chalicelib.contract.hotstate import keys
 from chalicelib.contract.hotstate.connected import AWAY
 from chalicelib.contract.hotstate.fleet import read_heartbeat, read_quarantines, read_replicas
 from chalicelib.contract.hotstate.rates import GCRA
-from chalicelib.contract.hotstate.wire import Script, Wires, packed
+from chalicelib.contract.hotstate.wire import Script, Wires, packed, texts
 from chalicelib.contract.limiting import AccountLimits
 from chalicelib.contract.messages import Heartbeat, ModelRecord, Replica, TokenRecord, decode
 from chalicelib.contract.metering import COUNT, Outcome, counted
@@ -36,6 +37,7 @@ _LATENCY_SECONDS: Final = 5.0
 _LATENCY_KEPT_SECONDS: Final = 3600
 _LATENCIES_MAX: Final = 64
 """A model with more of them has had many hosts and versions: the slate is wiped."""
+_LATENCY_CONSTANTS: Final = texts(_LATENCY_SECONDS, _LATENCY_KEPT_SECONDS, _LATENCIES_MAX)
 
 # KEYS: token, model, replicas, hosts, latency, projected.
 # ARGV: lease, cost, account's rate, burst, concurrency, seconds of a lease, of a dead host, of a key's burst,
@@ -83,7 +85,7 @@ if ok and type(token) == 'table' and type(token.tenant) == 'string' and type(tok
       end
     end
     if verdict ~= 'admitted' then
-      return {stamp(now), verdict, math.ceil(wait), raw}
+      return {now, verdict, math.ceil(wait), raw}
     end
     for _, one in ipairs(found) do recorded = spend(one[1], one[2], now) and recorded end
     recorded = got('ZADD', running, stamp(now), ARGV[1]) and recorded
@@ -143,7 +145,7 @@ if not ready and model then
     if type(record.candidate) == 'table' then look(record.candidate.version) end
   end
 end
-return {stamp(now), verdict, 0, raw, model, fields, hosts, got('HGETALL', KEYS[5]) or {}, assigned,
+return {now, verdict, 0, raw, model, fields, hosts, got('HGETALL', KEYS[5]) or {}, assigned,
         got('HLEN', KEYS[4]) or 0, got('EXISTS', KEYS[6])}
 """
 )
@@ -174,7 +176,7 @@ if type(old) == 'string' then
 elseif (tonumber(redis.pcall('HLEN', KEYS[3])) or 0) >= tonumber(ARGV[6]) then
   redis.pcall('DEL', KEYS[3])
 end
-redis.pcall('HSET', KEYS[3], ARGV[2], string.format('%.6f/%.6f', seconds, now))
+redis.pcall('HSET', KEYS[3], ARGV[2], string.format('%.6f/%.3f', seconds, now))
 redis.pcall('EXPIRE', KEYS[3], ARGV[5])
 return 1
 """
@@ -189,8 +191,7 @@ class Refusal(StrEnum):
     CONCURRENCY = "concurrency"
 
 
-@dataclass(frozen=True, slots=True)
-class Limited:
+class Limited(msgspec.Struct, frozen=True):
     """`wait_seconds`: after which the same request would be admitted, if nobody else asks meanwhile."""
 
     limit: Refusal
@@ -215,16 +216,14 @@ def too_many(limited: Limited) -> RateLimited:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Latency:
+class Latency(msgspec.Struct, frozen=True):
     """How long requests took a replica lately, and when that was last measured, by Redis's clock."""
 
     seconds: float
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class RouteView:
+class RouteView(msgspec.Struct, frozen=True):
     """What one round trip shows of a credential, a model and the hosts that matter to it.
 
     Attributes:
@@ -241,13 +240,12 @@ class RouteView:
     hosts: tuple[Heartbeat, ...]
     replicas: tuple[tuple[str, Replica], ...]
     quarantined: frozenset[str] = frozenset()
-    in_flight: Mapping[str, int] = field(default_factory=dict)
-    latency: Mapping[tuple[str, str], Latency] = field(default_factory=dict)
+    in_flight: Mapping[str, int] = {}
+    latency: Mapping[tuple[str, str], Latency] = {}
     assigned: frozenset[tuple[str, str]] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(msgspec.Struct, frozen=True):
     """What came of asking.
 
     Attributes:
@@ -264,8 +262,7 @@ class Admission:
     projected: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(msgspec.Struct, frozen=True):
     """One request's claim on a host, and on the concurrency of its account. `id` is nobody else's."""
 
     id: str
@@ -278,7 +275,7 @@ class Admissions:
 
     def __init__(self, url: str, *, account: AccountLimits, clock: Callable[[], float]) -> None:
         self._wires = Wires(url, scripts=(_ADMIT, _LOOK, _RELEASE), clock=clock)
-        self._constants = (
+        self._constants = texts(
             account.rate.per_second,
             account.rate.burst,
             account.concurrency_max,
@@ -308,7 +305,7 @@ class Admissions:
 
         Not waited for.
         """
-        taken = packed("ZADD", keys.leases(host_id), now, lease.id)
+        taken = packed("ZADD", keys.leases(host_id), f"{now:.3f}", lease.id)
         if not instead_of:
             self._wires.tell(taken)
         else:
@@ -329,10 +326,11 @@ class Admissions:
         """
         names = (keys.leases(host_id), keys.running(lease.tenant), keys.latency(lease.model_id))
         measured = "" if seconds is None else f"{seconds:.6f}"
-        constants = (_LATENCY_SECONDS, _LATENCY_KEPT_SECONDS, _LATENCIES_MAX)
         used = counted(outcome) if outcome is not None else ()
         self._wires.tell(
-            _RELEASE.packed(names, (lease.id, f"{version_id}/{host_id}", measured, *constants, *used))
+            _RELEASE.packed(
+                names, (lease.id, f"{version_id}/{host_id}", measured, *_LATENCY_CONSTANTS, *used)
+            )
         )
 
     def close(self) -> None:
@@ -360,20 +358,25 @@ def _names(sha256: str, model_id: str) -> tuple[str, ...]:
 def _read(reply: list[Any]) -> Admission:
     now, verdict, wait_us, token = reply[:4]
     if len(reply) == 4:  # noqa: PLR2004 - a limit is in the way, and nothing else was looked up
-        view = RouteView(float(now), read_token(token), None, (), ())
+        view = RouteView(now / 1e6, read_token(token), None, (), ())
         return Admission(view, Limited(Refusal(verdict.decode()), wait_us / 1e6))
     model, fields, hosts, latencies, assigned, registered, projected = reply[4:]
     replicas, quarantines = _replicas(tuple(fields))
-    at = float(now)
-    shown = [_host(*one) for one in zip(hosts[::3], hosts[1::3], strict=True)]
+    at = now / 1e6
+    shown, in_flight = [], {}
+    for host_id, beat, count in zip(hosts[::3], hosts[1::3], hosts[2::3], strict=True):
+        host = _host(host_id, beat)
+        if host is not None:
+            shown.append(host)
+            in_flight[host.host_id] = count
     view = RouteView(
         now=at,
         token=read_token(token) if token else None,
         model=read_model(model) if model else None,
-        hosts=tuple([host for host in shown if host is not None]),
+        hosts=tuple(shown),
         replicas=replicas,
         quarantined=_still(quarantines, at) if quarantines else frozenset(),
-        in_flight={host.host_id: count for host, count in zip(shown, hosts[2::3], strict=True) if host},
+        in_flight=in_flight,
         latency=_latencies(latencies) if latencies else {},
         assigned=frozenset(_pair(one) for one in assigned) if assigned else frozenset(),
     )

@@ -13,22 +13,30 @@ import redis
 from chalicelib.contract import limits
 from chalicelib.contract.hotstate import keys
 from chalicelib.contract.hotstate.connected import Connected, translated
-from chalicelib.contract.messages import Heartbeat, Replica, ReplicaState, decode, encode
+from chalicelib.contract.hotstate.demand import TELL, read_time
+from chalicelib.contract.messages import Heartbeat, HostLoad, Replica, ReplicaState, decode, encode
 
 EVERY_HOST: Final = "!"
 _QUARANTINED: Final = "quarantined"
-_SEEN_LENGTH_MAX: Final = 24
 _LEASE_TRIM_SECONDS: Final = 2 * limits.HEARTBEAT_SECONDS * 1.2
 """Two heartbeats, as far apart as they get."""
 
 # Seen now; says whether the host was known and what it is assigned. More leases that are older than two
 # heartbeats than there are requests in flight have been leaked by whoever took them: the oldest go. So do
 # those from before the clock was set back, and whatever is no set of leases.
-_HEARTBEAT: Final = """
+_HEARTBEAT: Final = (
+    TELL
+    + """
 local time = redis.call('TIME')
 local now = time[1] .. '.' .. string.format('%06d', time[2])
 local known = redis.call('HEXISTS', KEYS[1], ARGV[1])
 redis.call('HSET', KEYS[1], ARGV[1], now .. '|' .. ARGV[2])
+if ARGV[6] ~= '' then
+  tell_load(time, now, ARGV[5], ARGV[6])
+end
+if ARGV[7] == '1' and redis.call('EXISTS', KEYS[4]) == 0 then
+  redis.call('RPUSH', KEYS[4], 1)
+end
 local old = redis.pcall('ZCOUNT', KEYS[3], '-inf', string.format('%.6f', now - ARGV[4]))
 if type(old) ~= 'number' then
   redis.call('DEL', KEYS[3])
@@ -39,6 +47,7 @@ redis.call('ZREMRANGEBYSCORE', KEYS[3], string.format('%.6f', now + 1), '+inf')
 local assigned = redis.pcall('SMEMBERS', KEYS[2])
 return {known, assigned.err and {} or assigned}
 """
+)
 
 # From now, by the server's clock.
 _QUARANTINE: Final = """
@@ -52,7 +61,8 @@ return till
 class HeartbeatReply:
     known: bool
     """False when the hot state had forgotten this host, which then tells everything again."""
-    assignments: frozenset[str]
+    assignments: frozenset[str] | None
+    """None where nothing was ever assigned, or it was forgotten."""
 
 
 class Fleet(Connected):
@@ -63,14 +73,28 @@ class Fleet(Connected):
         self._heartbeat = self._redis.register_script(_HEARTBEAT)
         self._quarantine = self._redis.register_script(_QUARANTINE)
 
-    def beat(self, heartbeat: Heartbeat) -> HeartbeatReply:
-        """Also corrects how many requests the host is taken to have in flight."""
+    def beat(self, heartbeat: Heartbeat, load: HostLoad | None = None, *, number: int = 0) -> HeartbeatReply:
+        """Also corrects how many requests the host is taken to have in flight, and wakes the coordinator
+        where it is overloaded.
+
+        `number`: of what is told in `load`. Told again under the same one, it takes the first one's place.
+        """
         host_id = heartbeat.host_id
-        names = [keys.HOSTS, keys.assignments(host_id), keys.leases(host_id)]
-        args = [host_id, encode(heartbeat), heartbeat.in_flight, _LEASE_TRIM_SECONDS]
+        names = [keys.HOSTS, keys.assignments(host_id), keys.leases(host_id), keys.WAKE]
+        overloaded = load is not None and load.overloads(heartbeat.slots)
+        args: list[str | bytes | float] = [
+            host_id,
+            encode(heartbeat),
+            heartbeat.in_flight,
+            _LEASE_TRIM_SECONDS,
+            f"{host_id}/{heartbeat.boot_id}/{number}",
+            b"" if load is None else encode(load),
+            int(overloaded),
+        ]
         with translated():
             known, assigned = self._heartbeat(keys=names, args=args)
-        return HeartbeatReply(bool(known), frozenset(item.decode() for item in assigned))
+        assignments = frozenset(item.decode() for item in assigned if item)
+        return HeartbeatReply(bool(known), assignments if assigned else None)
 
     def hosts(self) -> tuple[float, tuple[Heartbeat, ...]]:
         """The server's time and every host that has registered, dead ones included."""
@@ -89,6 +113,17 @@ class Fleet(Connected):
         """Pairs of version id and replica."""
         with translated():
             return tuple(read_replicas(self._redis.hgetall(keys.replicas(model_id)).items()))
+
+    def replicas_of(self, model_ids: Sequence[str]) -> dict[str, tuple[tuple[str, Replica], ...]]:
+        """By model id, as `replicas`."""
+        with translated(), self._redis.pipeline(transaction=False) as pipe:
+            for model_id in model_ids:
+                pipe.hgetall(keys.replicas(model_id))
+            found = pipe.execute(raise_on_error=False)
+        return {
+            model_id: tuple(read_replicas(raw.items())) if isinstance(raw, dict) else ()
+            for model_id, raw in zip(model_ids, found, strict=True)
+        }
 
     def quarantined(self, model_id: str) -> frozenset[str]:
         """Ids of the model's versions that no host may run now."""
@@ -122,15 +157,6 @@ class Fleet(Connected):
             args: list[str | int] = [f"{version_id}/{EVERY_HOST}", int(seconds)]
             self._quarantine(keys=[keys.replicas(model_id)], args=args)
 
-    def assign(self, host_id: str, version_ids: Iterable[str]) -> None:
-        """Set, never add: the host may hold exactly these."""
-        wanted = sorted(version_ids)
-        with translated(), self._redis.pipeline(transaction=True) as pipe:
-            pipe.delete(keys.assignments(host_id))
-            if wanted:
-                pipe.sadd(keys.assignments(host_id), *wanted)
-            pipe.execute()
-
     def assign_too(self, host_ids: Iterable[str], version_ids: Sequence[str]) -> None:
         """Until the coordinator assigns anew, these hosts hold these as well."""
         with translated(), self._redis.pipeline(transaction=False) as pipe:
@@ -143,10 +169,8 @@ class Fleet(Connected):
 def read_heartbeat(raw: bytes) -> Heartbeat | None:
     """`<seen>|<heartbeat>` as it stands in Redis; None where that is not what it is."""
     seen, _, body = raw.partition(b"|")
-    heartbeat = decode(body, Heartbeat)
-    if heartbeat is None or len(seen) > _SEEN_LENGTH_MAX or not seen.replace(b".", b"", 1).isdigit():
-        return None
-    return msgspec.structs.replace(heartbeat, at=float(seen))
+    heartbeat, at = decode(body, Heartbeat), read_time(seen)
+    return None if heartbeat is None or at is None else msgspec.structs.replace(heartbeat, at=at)
 
 
 def read_replicas(entries: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, Replica]]:

@@ -16,12 +16,18 @@ from chalicelib.contract.messages import PrepareJob, PrepareResult, PrepareStage
 _JOB_MARK_SECONDS: Final = 3600
 _STREAM_LENGTH_MAX: Final = 100_000
 
-# One job per version at a time.
+# One job per version at a time. Where no host would take it the coordinator is woken.
 _ENQUEUE: Final = """
 if not redis.call('SET', KEYS[2], ARGV[2], 'NX', 'EX', ARGV[3]) then
   return 0
 end
 redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[4], '*', 'job', ARGV[1])
+for _, beat in ipairs(redis.pcall('HVALS', KEYS[3])) do
+  if string.find(beat, '"state":"ready"', 1, true) then return 1 end
+end
+if redis.call('EXISTS', KEYS[4]) == 0 then
+  redis.call('RPUSH', KEYS[4], 1)
+end
 return 1
 """
 
@@ -42,7 +48,7 @@ class Jobs(Connected):
 
     def enqueue(self, job: PrepareJob) -> bool:
         """False when a job for this version is under way already."""
-        names = [keys.JOBS, keys.job(job.version_id)]
+        names = [keys.JOBS, keys.job(job.version_id), keys.HOSTS, keys.WAKE]
         mark: tuple[str, int] = (PrepareStage.QUEUED, _JOB_MARK_SECONDS)
         with translated():
             return bool(self._enqueue(keys=names, args=[encode(job), *mark, _STREAM_LENGTH_MAX]))
@@ -80,6 +86,11 @@ class Jobs(Connected):
             return PrepareStage(raw.decode()) if raw else None
         except ValueError:
             return None
+
+    def jobs_unfinished(self) -> int:
+        """Jobs that no host has taken, and those that one is about."""
+        with translated():
+            return int(self._redis.xlen(keys.JOBS))
 
     def results(self, *, count: int) -> tuple[tuple[str, PrepareResult | None], ...]:
         """The oldest results not yet dropped; None where one does not decode."""

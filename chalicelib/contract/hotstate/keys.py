@@ -13,7 +13,16 @@ PROJECTING: Final = "mr:projecting"
 PROJECTED: Final = "mr:projected"
 SWEPT: Final = "mr:swept"
 TOKENS_UNTIL: Final = "mr:projected:tokens"
+MODELS_UNTIL: Final = "mr:projected:models"
 LATE: Final = "mr:audit:late"
+WAKE: Final = "mr:wake"
+CAPACITY: Final = "mr:capacity"
+CAPACITY_STATUS: Final = "mr:capacity:status"
+CAPACITY_BOOT: Final = "mr:capacity:boot"
+COORDINATOR: Final = "mr:coordinator"
+COORDINATOR_MEMORY: Final = "mr:coordinator:memory"
+DEMAND: Final = "mr:demand:"
+"""Before the number of a window."""
 
 
 def token(sha256: str) -> str:

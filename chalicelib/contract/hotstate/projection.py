@@ -12,6 +12,8 @@ from chalicelib.contract.hotstate import keys
 from chalicelib.contract.hotstate.connected import Connected, translated
 from chalicelib.contract.messages import ModelRecord, TokenRecord, VersionRecord, decode, encode
 
+_AT_ONCE: Final = 500
+
 # Write unless what stands there carries the same or a higher revision. An
 # unreadable value counts as absent.
 _PUT_IF_NEWER: Final = """
@@ -27,12 +29,12 @@ redis.call('SET', KEYS[1], ARGV[1])
 return 1
 """
 
-# A stamp that no other projection has, and how far the tokens are projected.
+# A stamp that no other projection has, and how far tokens and models are projected.
 _BEGIN_PROJECTION: Final = """
 local now = redis.call('TIME')
 local stamp = now[1] .. '.' .. string.format('%06d', now[2])
 redis.call('SET', KEYS[1], stamp)
-return {stamp, redis.call('GET', KEYS[2])}
+return {stamp, redis.call('GET', KEYS[2]), redis.call('GET', KEYS[3])}
 """
 
 # Complete, unless everything was flushed (or another one began) meanwhile.
@@ -42,16 +44,18 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then
 end
 redis.call('SET', KEYS[2], ARGV[1])
 redis.call('SET', KEYS[3], ARGV[2])
+redis.call('SET', KEYS[4], ARGV[3])
 return 1
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """A projection that is under way. `tokens_until`: see `end_projection`; None where nothing is kept."""
+    """A projection that is under way. The marks: see `end_projection`; None where nothing is kept."""
 
     stamp: bytes
     tokens_until: str | None
+    models_until: str | None
 
 
 class Projection(Connected):
@@ -66,17 +70,20 @@ class Projection(Connected):
     def begin_projection(self) -> Began:
         """What `end_projection` is to be told."""
         with translated():
-            stamp, until = self._begin_projection(keys=[keys.PROJECTING, keys.TOKENS_UNTIL])
-        return Began(bytes(stamp), until.decode(errors="replace") if until else None)
+            names = [keys.PROJECTING, keys.TOKENS_UNTIL, keys.MODELS_UNTIL]
+            stamp, *marks = self._begin_projection(keys=names)
+        tokens, models = (mark.decode(errors="replace") if mark else None for mark in marks)
+        return Began(bytes(stamp), tokens, models)
 
-    def end_projection(self, began: Began, *, tokens_until: str) -> None:
+    def end_projection(self, began: Began, *, tokens_until: str, models_until: str) -> None:
         """Everything has been written: from now on what is missing does not exist.
 
-        `tokens_until`: the truth's time up to which changed tokens were written, for the next projection.
+        The marks, for the next projection: the truth's time up to which what changed was written, and how far
+        the sweep through all the rest came.
         """
         with translated():
-            marks = [keys.PROJECTING, keys.PROJECTED, keys.TOKENS_UNTIL]
-            self._end_projection(keys=marks, args=[began.stamp, tokens_until])
+            names = [keys.PROJECTING, keys.PROJECTED, keys.TOKENS_UNTIL, keys.MODELS_UNTIL]
+            self._end_projection(keys=names, args=[began.stamp, tokens_until, models_until])
 
     def forget_tokens(self, sha256s: Sequence[str]) -> None:
         """They ended so long ago that the truth has forgotten them."""
@@ -122,6 +129,16 @@ class Projection(Connected):
     def version(self, version_id: str) -> VersionRecord | None:
         with translated():
             return decode(self._redis.get(keys.version(version_id)), VersionRecord)
+
+    def models_of(self, version_ids: Sequence[str]) -> dict[str, str]:
+        """Ids of the models they are versions of, as far as they are known."""
+        found: dict[str, str] = {}
+        for first in range(0, len(version_ids), _AT_ONCE):
+            with translated():
+                page = self._redis.mget([keys.version(one) for one in version_ids[first : first + _AT_ONCE]])
+            records = (decode(raw, VersionRecord) for raw in page)
+            found |= {record.version_id: record.model_id for record in records if record is not None}
+        return found
 
     def forget_model(self, model_id: str) -> None:
         """Nobody has asked for it for as long as the deleted are kept."""

@@ -48,6 +48,11 @@ class Script:
         return packed("EVALSHA", self.sha1, len(keys), *keys, *arguments)
 
 
+def texts(*constants: Argument) -> tuple[bytes, ...]:
+    """As they go out: for arguments that are always the same."""
+    return tuple(str(one).encode() for one in constants)
+
+
 def packed(*command: Argument) -> bytes:
     return bytes(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub means a tuple of one
 

@@ -8,6 +8,7 @@ from modelrocket.commands import (
     checking,
     completing,
     deployed,
+    fleet,
     keys,
     predicting,
     session,
@@ -24,6 +25,7 @@ COMMANDS: tuple[Command, ...] = (
     *keys.COMMANDS,
     *watching.COMMANDS,
     *accounting.COMMANDS,
+    *fleet.COMMANDS,
     *checking.COMMANDS,
     *completing.COMMANDS,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from modelrocket.commands.interface import MODEL, OK, REFUSED, Command, Outcome, with_client
+from modelrocket.commands.interface import MODEL, OK, REFUSED, Command, Outcome, count, with_client
 
 if TYPE_CHECKING:
     from modelrocket.client import Client
@@ -47,16 +47,8 @@ def _usage_arguments(parser: argparse.ArgumentParser) -> None:
 def _audit_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--action", metavar="ACTION", help="only this, as key.create")
     parser.add_argument("--object", metavar="ID", help="only what was done to this model or key")
-    parser.add_argument(
-        "--entries", metavar="N", type=_count, default=_ENTRIES, help=f"{_ENTRIES} by default"
-    )
+    parser.add_argument("--entries", metavar="N", type=count, default=_ENTRIES, help=f"{_ENTRIES} by default")
     parser.add_argument("--verify", action="store_true", help="check that nothing was changed or taken out")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"a whole number from 1 expected, got {text!r}")
-    return int(text)
 
 
 def _wrong_with_audit(parsed: argparse.Namespace) -> str | None:

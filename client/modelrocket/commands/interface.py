@@ -80,6 +80,12 @@ def version_number(text: str) -> int:
     return int(text)
 
 
+def count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 expected, got {text!r}")
+    return int(text)
+
+
 def percent(text: str) -> int:
     if not text.isdecimal() or int(text) > _ALL:
         raise argparse.ArgumentTypeError(f"a whole number from 0 to {_ALL} expected, got {text!r}")

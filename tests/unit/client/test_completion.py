@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -26,13 +25,17 @@ printf '%s\\n' "${COMPREPLY[@]}"
 ZSH = r"""
 zmodload zsh/zpty
 zpty shell zsh -f -i
-zpty -w shell "PS1='> '; fpath=($1 \$fpath); autoload -U compinit; compinit -u -D; print READY"
+zpty -w shell "PS1='> '; fpath=(\$PWD \$fpath)"
+zpty -w shell "autoload -U compinit; compinit -u -D; print READY"
 zpty -r shell ready '*READY*READY*'
 zpty -w -n shell "modelrocket upl"$'\t'"--quant"$'\t'"i"$'\t'
 zpty -r shell completed '*int8*'
 print -r -- "$completed"
 """
-"""A person at a zsh who types the beginnings, each followed by a tab; the first READY is what was typed."""
+"""A person at a zsh who types the beginnings, each followed by a tab; the first READY is what was typed.
+
+No line is so long that it would be wrapped in the middle of what is waited for.
+"""
 
 
 @pytest.fixture
@@ -100,8 +103,7 @@ def test_zsh_completes_what_is_typed(tmp_path: Path, script: Path) -> None:
     functions = tmp_path / "functions"
     functions.mkdir()
     script.rename(functions / "_modelrocket")
-    typing = [installed("zsh"), "-f", "-c", ZSH, "zsh", str(functions)]
-    unbounded = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    done = subprocess.run(typing, capture_output=True, text=True, check=True, timeout=60, env=unbounded)
+    typing = [installed("zsh"), "-f", "-c", ZSH]
+    done = subprocess.run(typing, cwd=functions, capture_output=True, text=True, check=True, timeout=60)
     assert "upload" in done.stdout
     assert "--quantize" in done.stdout

@@ -302,8 +302,9 @@ def test_traffic_shows_the_trial_and_what_was_counted() -> None:
     for line in (
         "version 1 answers",
         "version 2 is on trial: it answers 10 % of callers, 5 % of requests are mirrored to it",
-        "above 2 % errors, 2 times the run time or 5 % differing answers, judged on 50 runs or more",
+        "above 2 % errors, 2 times the run time or 5 % answers differing by more than 0.1, judged on 50 runs",
         "2        10    2       0.500 ms  4         1",
+        "1        90    0       0.000 ms  -         -",
         "2026-01-02 03:04:05  mr_abc  candidate  1     1 + 2 (10 %, 5 % mirrored)",
     ):
         assert line in shown

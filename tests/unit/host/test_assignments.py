@@ -23,9 +23,9 @@ def test_what_is_assigned_again_stays() -> None:
     assert assigned.leaving(now=1_000) == ()
 
 
-def test_a_hot_state_that_was_flushed_takes_nothing_away() -> None:
+def test_what_is_assigned_nothing_keeps_nothing() -> None:
     assigned = Assignments()
     assigned.told({"a"}, now=0)
     assigned.told((), now=1)
-    assert assigned.wanted == {"a"}
-    assert assigned.leaving(now=1_000) == ()
+    assert assigned.wanted == frozenset()
+    assert assigned.leaving(now=1 + LEAVE_SECONDS) == ("a",)

@@ -20,12 +20,9 @@ from chalicelib.contract import limits
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.findings import Findings, Refusal
 from chalicelib.contract.messages import TensorSignature
-from host_container import examine
 from host_container.events import EventLog
 from host_container.examination import ExaminationLimits, ExaminationLost, run_examination
-from host_container.firewall import Refused
 from host_container.orders import Doing, Report
-from host_container.prepared import ModelFiles
 from tests.support import onnx_models
 from tests.support.onnx_models import data, identity, model, value, weight
 from tests.support.processes import descendants
@@ -265,13 +262,10 @@ def test_weights_that_are_inputs_too_are_no_inputs(tmp_path: Path) -> None:
     assert [given.name for given in report.signature.inputs] == ["x"]
 
 
-def test_a_file_that_takes_too_long_to_load_is_refused_for_that(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_takes_too_long_to_load_is_refused_for_that(tmp_path: Path) -> None:
     """Within its processor time, but longer than whoever waits for a cold model would."""
-    path = tmp_path / "model.onnx"
-    path.write_bytes(onnx_models.marked(3))
-    monkeypatch.setattr(ModelFiles, "load_seconds_max", property(lambda _: 0.0))
-    with pytest.raises(Refused, match=r"takes 0 s to load; 0 s are allowed. Simplify") as raised:
-        examine.examine(path, begins=lambda doing: None)
-    assert raised.value.refusal is Refusal.SLOW_TO_LOAD
+    content = onnx_models.folding_bomb(size=1000, length=2)
+    report = examined(tmp_path, content, bounds=replace(QUICK, load_seconds_max=0.01))
+    assert_matches(reason(report), r"takes 0\.\d+ s to load; 0\.01 s are allowed\. Simplify the model")
+    assert report.refusal is Refusal.SLOW_TO_LOAD
+    assert examined(tmp_path, content).reason is None

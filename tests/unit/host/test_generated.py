@@ -78,7 +78,8 @@ def test_words_and_whole_numbers_are_drawn_from_it(tmp_path: Path) -> None:
 
 def test_it_is_examined_and_certified_with_it(tmp_path: Path) -> None:
     session = session_of(tmp_path, choosy(json.dumps({"inputs": GOOD})))
-    assert examine(tmp_path / "model.onnx", begins=lambda doing: None).signature == session.signature
+    report = examine(tmp_path / "model.onnx", load_seconds_max=60, begins=lambda doing: None)
+    assert report.signature == session.signature
     certificate = certify(session, free=first_run(session).free, rows_max=8)
     assert certificate.batchable
 

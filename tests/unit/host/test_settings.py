@@ -34,7 +34,7 @@ def test_defaults_are_two_gib_of_memory_and_five_times_that_on_disk() -> None:
         cache_dir=Path("/var/cache/host"),
         memory_bytes_max=2 * 2**30,
         disk_bytes_max=10 * 2**30,
-        worker_memory_bytes_max=4 * 2**30,
+        worker_memory_bytes_max=4 * 2**30 + 512 * 2**20,
         isolation=Isolation.TENANT,
         sandbox_required=True,
         provider=None,

@@ -270,6 +270,25 @@ def test_a_shadow_that_ends_their_worker_costs_no_caller_an_answer(tmp_path: Pat
     play(tmp_path, scene, onnx_models.slow(SLOW_TURNS // 10), onnx_models.slow(SLOW_TURNS))
 
 
+def test_a_shadow_costs_no_caller_an_answer_who_was_interrupted_before(tmp_path: Path) -> None:
+    async def scene(two: Pair) -> None:
+        before = two.worker
+        os.kill(before.pid, signal.SIGSTOP)
+        first = asyncio.create_task(two.ask(two.active, {"x": [1]}, beside=two.candidate))
+        callers = [asyncio.create_task(two.ask(two.active, {"x": [n]})) for n in range(6)]
+        await eventually(lambda: len(before.pending) == 1 + len(callers), what="callers to wait")
+        os.kill(before.pid, signal.SIGKILL)
+        assert await first == 200
+        shadow, handle = two.loaded(two.candidate).slot, two.worker
+        await eventually(lambda: shadow in handle.running(), what="the shadow to run")
+        assert not all(caller.done() for caller in callers), "nobody is interrupted again"
+        os.kill(handle.pid, signal.SIGSEGV)
+        assert await asyncio.gather(*callers) == [200] * len(callers)
+        assert [blamed["version"] for blamed in two.door.events("blamed")] == [two.candidate.version_id]
+
+    play(tmp_path, scene, onnx_models.slow(SLOW_TURNS // 10), onnx_models.slow(SLOW_TURNS))
+
+
 def test_a_shadow_that_does_not_end_is_killed_and_blamed(tmp_path: Path) -> None:
     async def scene(two: Pair) -> None:
         assert await two.ask(two.active, {"x": [1]}, beside=two.candidate, seconds=1) == 200

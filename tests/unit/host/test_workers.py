@@ -16,6 +16,7 @@ import pytest
 from chalicelib.contract import limits
 from chalicelib.contract.messages import Certificate, Passport, VersionRecord
 from host_container.handle import Loaded
+from host_container.settings import worker_bytes_max
 from tests.support import onnx_models
 from tests.support.door import Door, open_door, read_reply, warm
 from tests.support.hosts import Reply
@@ -133,6 +134,35 @@ def test_f68_a_model_that_wants_too_much_memory_fails_alone(tmp_path: Path) -> N
         assert (await door.infer(other, {"x": [[1]]})).status == 200
 
     play(tmp_path, scene, onnx_models.growing(), onnx_models.marked(7))
+
+
+def test_a_host_with_little_memory_serves_what_fits_into_it(tmp_path: Path) -> None:
+    """Loading takes several times what is kept, and a thread an arena: both count in address space."""
+
+    async def scene(door: Door) -> None:
+        (record,) = door.records
+        assert (await door.infer(record, {"x": [[0.0] * 1024]})).status == 200
+
+    memory = 9 * limits.MIB
+    bounds = {"memory_bytes_max": memory, "worker_memory_bytes_max": worker_bytes_max(memory)}
+    play(tmp_path, scene, onnx_models.dense(), passport=HEAVY, **bounds)
+
+
+def test_a_model_is_not_blamed_for_what_its_worker_has_no_memory_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(door: Door) -> None:
+        large, small = door.records
+        assert (await door.infer(small, {"x": [[1]]})).status == 200
+        for _ in range(2):
+            reply = await door.infer(large, {"x": [[0.0] * 2560]})
+            assert (reply.status, reply.code) == (503, "overloaded"), reply.body
+        assert len(door.events("load_failed")) == 1, "it is not tried again at once"
+        assert door.events("worker_ended") == []
+
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    models = onnx_models.dense(2560), onnx_models.marked(7)
+    play(tmp_path, scene, *models, worker_memory_bytes_max=limits.MIB)
 
 
 def test_while_models_run_the_workers_folder_is_empty(tmp_path: Path) -> None:

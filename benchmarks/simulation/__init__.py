@@ -1,0 +1,1 @@
+"""The platform's own decisions in virtual time, on public traces, beside oracles and other schedulers."""
