@@ -26,7 +26,8 @@ from benchmarks.simulation.recorded import (
     what_if,
 )
 from chalicelib.adapters.mongo import MongoStore
-from chalicelib.contract.errors import ModelRocketError
+from chalicelib.contract import limits
+from chalicelib.contract.errors import DependencyFailed, ModelRocketError
 from chalicelib.coordinator.planner import Policy
 from chalicelib.decisions import Tick, ticks
 from infra.local.connections import DATABASE
@@ -89,6 +90,9 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             if chosen.svg:
                 chosen.svg.write_text(svg.drawn(experiment.plots[0]))
                 console.print(f"  Hosts over time: {chosen.svg}")
+    except DependencyFailed as error:
+        console.print(f"[red]{error}[/red] A local stack has to run: make up")
+        return _CANNOT
     except (CannotReplay, ModelRocketError, OSError) as error:
         console.print(f"[red]{error}[/red]")
         return _CANNOT
@@ -100,6 +104,7 @@ def compared(recorded: Sequence[Tick], wishes: Sequence[str]) -> Experiment:
     if len(recorded) < 2:  # noqa: PLR2004
         raise CannotReplay("A single decision is no course of events: record for a while longer.")
     different = circumstances(wishes, recorded[-1].policy)
+    _known(different.losses, recorded)
     courses = (
         as_it_was(recorded),
         what_if(recorded, Circumstances(), name="nothing different"),
@@ -150,6 +155,20 @@ def circumstances(wishes: Sequence[str], policy: Policy) -> Circumstances:
         except (ValueError, TypeError) as error:
             raise CannotReplay(f"--what-if {wish}: {error}. See --help.") from error
     return different
+
+
+def _known(losses: Sequence[Loss], recorded: Sequence[Tick]) -> None:
+    """Raises CannotReplay for one that would make no difference."""
+    lasted = recorded[-1].state.now - recorded[0].state.now
+    hosts = {host.host_id for tick in recorded for host in tick.state.hosts}
+    for loss in losses:
+        if loss.host_id and loss.host_id not in hosts:
+            there = ", ".join(sorted(hosts)[:_SHOWN_MAX]) or "none"
+            raise CannotReplay(
+                f"--what-if lose={loss.host_id}@…: there was no such host. Those there were: {there}."
+            )
+        if loss.after >= lasted:
+            raise CannotReplay(f"--what-if lose=…@{loss.after:g}: only {lasted:.0f} seconds were recorded.")
 
 
 def _number(text: str) -> float:
@@ -233,7 +252,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--hours", type=float, default=24.0, help="how much of the past: 24")
+    parser.add_argument("--hours", type=_hours, default=24.0, help="how much of the past: 24")
     parser.add_argument("--until", type=_moment, help="the end of it: now; 2026-05-01T12:00")
     parser.add_argument("--what-if", action="append", default=[], metavar="WISH", help="see below")
     parser.add_argument("--svg", type=Path, help="draw hosts over time into this file")
@@ -243,9 +262,21 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     return chosen
 
 
+def _hours(text: str) -> float:
+    most = limits.DECISIONS_KEPT_SECONDS / _HOUR
+    try:
+        hours = _number(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"a number of hours expected, got {text!r}") from error
+    return min(hours, most)
+
+
 def _moment(text: str) -> datetime:
-    found = datetime.fromisoformat(text)
-    return found if found.tzinfo else found.astimezone(UTC)
+    try:
+        found = datetime.fromisoformat(text)
+        return found if found.tzinfo else found.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(f"a time like 2026-05-01T12:00 expected, got {text!r}") from error
 
 
 if __name__ == "__main__":

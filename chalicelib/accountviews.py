@@ -11,6 +11,7 @@ from chalicelib import records
 from chalicelib.auth import Principal
 from chalicelib.contract import limits
 from chalicelib.contract.messages import Scope
+from chalicelib.quotas import Quotas
 from chalicelib.records import Role
 
 
@@ -32,10 +33,26 @@ class Account(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
+class Quota(msgspec.Struct, frozen=True):
+    """How much of something there is, and may be."""
+
+    used: int
+    max: int
+
+
+class Keeps(msgspec.Struct, frozen=True):
+    """What an account keeps; `bytes`: of versions that have not failed, uploads under way included."""
+
+    models: Quota
+    bytes: Quota
+    pinned_models: Quota
+
+
 class OwnAccount(Account, frozen=True):
     """`scopes`: what the key or session that was shown may do."""
 
     scopes: list[Scope]
+    keeps: Keeps
 
 
 class LoggedIn(msgspec.Struct, frozen=True):
@@ -88,9 +105,17 @@ def account(shown: records.Account) -> Account:
     )
 
 
-def own_account(shown: records.Account, principal: Principal) -> OwnAccount:
-    fields = msgspec.structs.asdict(account(shown))
-    return OwnAccount(**fields, scopes=[scope for scope in Scope if scope in principal.scopes])
+def own_account(shown: records.Account, principal: Principal, quotas: Quotas) -> OwnAccount:
+    used, allowed = quotas.used(shown.id), quotas.allowed
+    return OwnAccount(
+        **msgspec.structs.asdict(account(shown)),
+        scopes=[scope for scope in Scope if scope in principal.scopes],
+        keeps=Keeps(
+            models=Quota(used.models, allowed.models),
+            bytes=Quota(used.bytes, allowed.bytes),
+            pinned_models=Quota(used.pinned, allowed.pinned),
+        ),
+    )
 
 
 def logged_in(shown: records.Account) -> LoggedIn:

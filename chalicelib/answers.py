@@ -86,10 +86,10 @@ class Answers:
         self._hot.begin_answer(answer_id, deferred, claim=claim)
         try:
             answer = self._dispatched(answer_id, deferred, plain, claim=claim, number=1)
-        except NoCapacity:
-            self._hot.answer_refused(answer_id, claim=claim, number=1)
-            return Accepted(answer_id)
-        except ModelRocketError:
+        except ModelRocketError as error:
+            if isinstance(error, NoCapacity) and self._hot.may_wait(tenant):
+                self._hot.answer_refused(answer_id, claim=claim, number=1)
+                return Accepted(answer_id)
             self._hot.forget_answer(answer_id)
             raise
         if answer.reply.status == HTTPStatus.ACCEPTED:

@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final, TypeVar, get_type_hints
+from typing import Annotated, Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -76,12 +76,16 @@ class Parameter:
         text = given.get(self.name, "")
         if not text and not self.required:
             return self.default
-        if self.kind is int:
-            return read_number(text, name=self.name)
+        value = read_number(text, name=self.name) if _plain(self.kind) is int else text
         try:
-            return msgspec.convert(text, self.kind, strict=False)
+            return msgspec.convert(value, self.kind, strict=False)
         except msgspec.ValidationError as error:
             raise InvalidRequest(f"{self.name}: {error}") from error
+
+
+def _plain(kind: Any) -> Any:
+    """A type without its bounds."""
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +161,7 @@ def declared(  # noqa: PLR0913 - a route is declared by keywords
 
     `elsewhere`: names in other paths of the same function; here they have their defaults.
     """
-    hints = get_type_hints(function)
+    hints = get_type_hints(function, include_extras=True)
     answer = answers or hints.pop("return")
     names = names_in(path)
     roles: dict[str, str] = {}

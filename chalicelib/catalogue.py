@@ -35,12 +35,17 @@ class _Known:
 
 
 class Catalogue:
-    """Owned by one coordinator. `finish` is told of every deleted model that is looked at."""
+    """Owned by one coordinator. `finish` is told of every deleted model that is looked at; `keep` is called
+    again and again while everything is read.
+    """
 
-    def __init__(self, *, store: Store, hot: HotState, finish: Callable[[Model], None]) -> None:
+    def __init__(
+        self, *, store: Store, hot: HotState, finish: Callable[[Model], None], keep: Callable[[], None]
+    ) -> None:
         self._store = store
         self._hot = hot
         self._finish = finish
+        self._keep = keep
         self._known = _Known()
         self._until: datetime | None = None
         self._sorted: tuple[ModelView, ...] | None = None
@@ -99,10 +104,12 @@ class Catalogue:
         while page := self._store.models_page(after, limits.PROJECTION_PAGE):
             after = page[-1].id
             self._put(known, page, now)
+            self._keep()
         after = ""
         while page := self._store.tombstones_page(after, limits.PROJECTION_PAGE):
             after = page[-1].id
             self._tell_deleted(page)
+            self._keep()
         self._known, self._sorted = known, None
 
     def _sweep(self, mark: str, now: datetime) -> str:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from chalicelib.contract.hotstate import Demand, HostSample
-from chalicelib.contract.hotstate.demand import WINDOW_SECONDS
 from chalicelib.contract.messages import Heartbeat, VersionLoad
 from chalicelib.coordinator.state import ModelDemand
 from chalicelib.coordinator.windows import LoadSample
@@ -74,13 +73,16 @@ def told(samples: Iterable[HostSample], *, model_of: Callable[[str], str | None]
 def fleet_sample(
     hosts: Mapping[str, Told], silent: Iterable[Heartbeat], slots: Mapping[str, float], demand: Demand
 ) -> LoadSample:
-    """Of all hosts together. `silent`: ones that have not told, and count with what they have in flight."""
+    """Of all hosts together. `silent`: ones that have not told, and count with what they have in flight.
+
+    Requests that found no host are told by model, each of which gets a first host, and not here: there was
+    none then, so they say nothing of how many more are needed once there is one.
+    """
     parts = [host.sample(demand.now, slots=slots.get(host_id, 1.0)) for host_id, host in hosts.items()]
     in_flight = sum(beat.in_flight for beat in silent)
     return LoadSample(
         at=demand.now,
         concurrency=sum(part.concurrency for part in parts) + in_flight,
-        unmet=sum(demand.unmet.values()) / WINDOW_SECONDS,
         waiting=sum(part.waiting for part in parts),
         begun=sum(part.begun for part in parts),
     )
@@ -98,14 +100,13 @@ def model_demands(
             begun, filled = rates.get(model_id, (0.0, 0.0))
             filled += part.slots(drain_seconds)
             rates[model_id] = begun + part.begun, filled
+    unmet = demand.unmet_per_second
     unproven = max(slots.values(), default=1.0)
     for model_id in rates.keys() - answered:
         begun, filled = rates[model_id]
         rates[model_id] = begun, min(filled, unproven)
     return {
-        model_id: ModelDemand(
-            *rates.get(model_id, (0.0, 0.0)), demand.unmet.get(model_id, 0) / WINDOW_SECONDS
-        )
-        for model_id in sorted({*rates, *demand.unmet})
-        if any(rates.get(model_id, ())) or demand.unmet.get(model_id)
+        model_id: ModelDemand(*rates.get(model_id, (0.0, 0.0)), unmet.get(model_id, 0.0))
+        for model_id in sorted({*rates, *unmet})
+        if any(rates.get(model_id, ())) or unmet.get(model_id)
     }

@@ -11,6 +11,7 @@ from chalicelib.auth import Principal
 from chalicelib.contract import limits
 from chalicelib.contract.errors import Conflict, NotFound
 from chalicelib.ports import Store
+from chalicelib.quotas import Quotas
 from chalicelib.records import Model, Version, with_pin
 
 _TRIES: Final = 10
@@ -25,8 +26,9 @@ class Pin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Models:
     """The use cases. Another tenant's model looks exactly like a missing one."""
 
-    def __init__(self, *, store: Store) -> None:
+    def __init__(self, *, store: Store, quotas: Quotas) -> None:
         self._store = store
+        self._quotas = quotas
 
     def list(self, principal: Principal, *, after: str) -> Sequence[Model]:
         return self._store.models(principal.tenant, after, limits.PAGE_SIZE_MAX)
@@ -49,11 +51,13 @@ class Models:
         return version
 
     def pin(self, principal: Principal, model_id: str, asked: Pin) -> Model:
-        """Safe to repeat. Raises NotFound, Conflict."""
+        """Safe to repeat. Raises NotFound, Conflict also where too many are pinned."""
         for _ in range(_TRIES):
             model = self.get(principal, model_id)
             if model.pinned == asked.pinned:
                 return model
+            if asked.pinned:
+                self._quotas.check_pin(principal.tenant)
             changed = with_pin(model, pinned=asked.pinned)
             if self._store.change_model(model, changed, None):
                 return changed

@@ -129,6 +129,14 @@ class TokenStore(Protocol):
         """The time by which the store says when something changed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How many versions there are that count against quotas, and the bytes of their files."""
+
+    versions: int = 0
+    bytes: int = 0
+
+
 class ModelStore(Protocol):
     """Models, and the tombstones of those that were deleted."""
 
@@ -136,6 +144,13 @@ class ModelStore(Protocol):
         """The tenant's model of this name: the given one, or the one that was there first."""
 
     def model(self, tenant: str, model_id: str) -> Model | None: ...
+    def model_named(self, tenant: str, name: str) -> Model | None: ...
+    def count_models(self, tenant: str) -> int:
+        """Without what is deleted."""
+
+    def count_pinned(self, tenant: str) -> int:
+        """Models that are to stay loaded."""
+
     def models(self, tenant: str, after: str, limit: int) -> Sequence[Model]:
         """The tenant's, in order of id, behind `after`."""
 
@@ -184,6 +199,9 @@ class VersionStore(Protocol):
 
     def versions(self, tenant: str, model_id: str, after: int, limit: int) -> Sequence[Version]:
         """In order of number, behind `after`; without what is deleted."""
+
+    def kept(self, tenant: str, *, model_id: str | None = None) -> Kept:
+        """Of one of the tenant's models, or of all; the work grows with how many versions these are."""
 
     def any_version(self, version_id: str) -> Version | None:
         """Any tenant's."""

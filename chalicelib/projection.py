@@ -59,11 +59,12 @@ def changed_pages(
 
 
 class TokenProjection:
-    """Runs in the coordinator's passes."""
+    """Runs in the coordinator's passes. `keep` is called again and again while everything is written."""
 
-    def __init__(self, *, store: Store, hot: HotState) -> None:
+    def __init__(self, *, store: Store, hot: HotState, keep: Callable[[], None]) -> None:
         self._store = store
         self._hot = hot
+        self._keep = keep
 
     def project(self, mark: str | None) -> str:
         """The mark to keep once this pass is complete, from the one before; None for a flushed hot state."""
@@ -80,6 +81,7 @@ class TokenProjection:
         after = ""
         while page := self._store.tokens_page(after, limits.PROJECTION_PAGE):
             self._put(page)
+            self._keep()
             after = page[-1].sha256
 
     def _sweep(self, after: str) -> str:

@@ -123,6 +123,21 @@ class InferenceLimits(msgspec.Struct, frozen=True):
     cost_bytes: int
 
 
+class QuotaLimits(msgspec.Struct, frozen=True):
+    """What an account may keep. Beyond it: 409, until something is deleted.
+
+    Attributes:
+        model_versions_max: of one model. Failed ones do not count.
+        bytes_max: of all versions that have not failed; an upload under way counts from its beginning.
+        pinned_models_max: models that stay loaded, used or not.
+    """
+
+    models_max: int
+    model_versions_max: int
+    bytes_max: int
+    pinned_models_max: int
+
+
 def _inference(settings: Settings) -> InferenceLimits:
     account = settings.account_limits
     return InferenceLimits(
@@ -158,6 +173,7 @@ class Limits(msgspec.Struct, frozen=True):
     answer_kept_seconds: int
     keys: KeyLimits
     accounts: AccountLimits
+    quotas: QuotaLimits
     model_file: ModelFileLimits
 
 
@@ -184,6 +200,7 @@ def published(settings: Settings) -> Limits:
         answer_kept_seconds=limits.ANSWER_KEPT_SECONDS,
         keys=_keys(),
         accounts=_accounts(settings),
+        quotas=_quotas(settings),
         model_file=model_file_limits(),
     )
 
@@ -218,6 +235,16 @@ def _accounts(settings: Settings) -> AccountLimits:
         session_idle_seconds=limits.SESSION_IDLE_SECONDS,
         session_seconds_max=limits.SESSION_SECONDS_MAX,
         ended_seconds_max=limits.TOKEN_CACHE_SECONDS,
+    )
+
+
+def _quotas(settings: Settings) -> QuotaLimits:
+    quotas = settings.quotas
+    return QuotaLimits(
+        models_max=quotas.models,
+        model_versions_max=quotas.model_versions,
+        bytes_max=quotas.bytes,
+        pinned_models_max=quotas.pinned,
     )
 
 

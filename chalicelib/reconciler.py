@@ -12,6 +12,7 @@ forgotten: whoever dies in between leaves a world from which the next tick goes 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -41,12 +42,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """How one scheduled invocation spends its time. Seconds; `wait` sleeps, at most so long."""
+    """How one scheduled invocation spends its time. Seconds.
+
+    `wait` lasts at most so long: whoever wakes the coordinator ends it, and has woken nobody else then. So
+    while it is another's turn, `sleep`.
+    """
 
     tick_seconds: float
     loop_seconds: float
     monotonic: Callable[[], float]
     wait: Callable[[float], object]
+    sleep: Callable[[float], object] = time.sleep
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +89,16 @@ class Reconciler:
         self._policy = deciding.policy
         self._capacity = deciding.capacity
         self._loop = loop
-        self._tokens = TokenProjection(store=store, hot=hot)
-        self._catalogue = Catalogue(store=store, hot=hot, finish=cases.deletion.finish)
+        self._tenure = Tenure(store=store, hot=hot, holder=deciding.holder)
+        keep = self._tenure.keep
+        self._tokens = TokenProjection(store=store, hot=hot, keep=keep)
+        self._catalogue = Catalogue(store=store, hot=hot, finish=cases.deletion.finish, keep=keep)
         self._world = World(
             hot=hot,
             catalogue=self._catalogue,
             capacity=deciding.capacity,
             drain_seconds=deciding.policy.scaling.drain_seconds,
         )
-        self._tenure = Tenure(store=store, hot=hot, holder=deciding.holder)
         self._told_deleted = False
         self._reap_after = ""
         self._recorder = Recorder(store=store, policy=deciding.policy)
@@ -112,7 +119,8 @@ class Reconciler:
                 passes += 1
                 if self._loop.monotonic() + self._loop.tick_seconds >= ends:
                     return passes
-                self._loop.wait(self._loop.tick_seconds)
+                pause = self._loop.wait if self._tenure.mine else self._loop.sleep
+                pause(self._loop.tick_seconds)
         finally:
             self._end()
 
@@ -182,12 +190,14 @@ class Reconciler:
             models = self._store.any_models(following[first : first + limits.PROJECTION_PAGE])
             moved = [traffic.watch(traffic.advance(model)) for model in models]
             self._catalogue.take(moved, now=self._store.clock())
+            self._tenure.keep()
 
     def _sweep_payloads(self) -> None:
         if self._hot.sweep_due(every=limits.PAYLOAD_SWEEP_SECONDS):
             self._cases.payloads.sweep()
 
     def _decide(self) -> Decision:
+        self._tenure.keep()
         sight = self._world.look()
         planned = plan(sight.state, self._policy)
         decision = self._recorder.record(

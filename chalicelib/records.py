@@ -46,6 +46,8 @@ class VersionState(StrEnum):
     DELETED = "deleted"
 
 
+VERSIONS_KEPT: Final = frozenset({VersionState.UPLOADING, VersionState.PREPARING, VersionState.READY})
+"""What counts against quotas: their bytes are there, or on their way, to be served."""
 VERSION_MOVES: Final = frozenset(
     {
         (VersionState.UPLOADING, VersionState.PREPARING),

@@ -39,6 +39,16 @@ class HashCost:
     lanes: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountQuotas:
+    """What one account may keep; `model_versions`: of each of its models."""
+
+    models: int
+    model_versions: int
+    bytes: int
+    pinned: int
+
+
 class CapacityKind(StrEnum):
     """Who starts and stops hosts: nobody, the stack on this machine, an ECS service."""
 
@@ -64,6 +74,7 @@ class Settings:
         password_cost: what guessing one password costs.
         host_network: the only network inference requests are forwarded into.
         account_concurrency_max: requests of one account under way at the same time.
+        quotas: what one account may keep.
         ecs_cluster, ecs_service: where `capacity` is ECS, whose tasks are the hosts.
         policy: the coordinator's; what it does not name is as usual.
     """
@@ -84,6 +95,7 @@ class Settings:
     password_cost: HashCost
     account_requests_per_second: float
     account_concurrency_max: int
+    quotas: AccountQuotas
     capacity: CapacityKind
     ecs_cluster: str
     ecs_service: str
@@ -120,6 +132,7 @@ class Settings:
             account_concurrency_max=reader.read(
                 "ACCOUNT_CONCURRENCY", int, str(limits.ACCOUNT_CONCURRENCY_MAX)
             ),
+            quotas=_quotas(reader),
             capacity=capacity,
             ecs_cluster=reader.read("ECS_CLUSTER", str, ecs_default),
             ecs_service=reader.read("ECS_SERVICE", str, ecs_default),
@@ -134,6 +147,12 @@ def _positive(text: str) -> float:
     if not number > 0:
         raise ValueError("more than 0 expected")
     return number
+
+
+def _count(text: str) -> int:
+    if int(text) < 0:
+        raise ValueError("0 or more expected")
+    return int(text)
 
 
 def _part_bytes(text: str) -> int:
@@ -190,3 +209,12 @@ class _Reader:
     def raise_problems(self) -> None:
         if self._problems:
             raise InvalidSettings("\n".join(self._problems))
+
+
+def _quotas(reader: _Reader) -> AccountQuotas:
+    return AccountQuotas(
+        models=reader.read("ACCOUNT_MODELS", _count, str(limits.ACCOUNT_MODELS_MAX)),
+        model_versions=reader.read("MODEL_VERSIONS", _count, str(limits.MODEL_VERSIONS_MAX)),
+        bytes=reader.read("ACCOUNT_BYTES", _count, str(limits.ACCOUNT_BYTES_MAX)),
+        pinned=reader.read("ACCOUNT_PINNED", _count, str(limits.ACCOUNT_PINNED_MAX)),
+    )

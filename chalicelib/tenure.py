@@ -22,6 +22,8 @@ class Tenure:
         self._store = store
         self._hot = hot
         self._holder = holder
+        self.mine = False
+        """Whether the lease was this one's when it last looked."""
         self.epoch = 0
         self.decisions = 0
         """The number of the last decision of all."""
@@ -29,6 +31,7 @@ class Tenure:
     def begin(self) -> bool:
         """Before every tick. False while it is another's turn. Raises StaleEpoch, DependencyFailed."""
         lease = self._hot.take_lease(self._holder)
+        self.mine = lease.mine
         if not lease.mine:
             log.info("another coordinator has the lease", extra={"holder": lease.holder})
             return False
@@ -40,9 +43,15 @@ class Tenure:
         self.epoch, self.decisions = epoch, standing.decisions
         return True
 
+    def keep(self) -> None:
+        """Again and again during a tick that may take longer than the lease. Raises StaleEpoch."""
+        if not self._hot.take_lease(self._holder).mine:
+            raise StaleEpoch("another coordinator has taken over")
+
     def confirm(self) -> None:
         """Before what carries no epoch. Raises StaleEpoch."""
-        if not self._hot.take_lease(self._holder).mine or self._store.standing().epoch != self.epoch:
+        self.keep()
+        if self._store.standing().epoch != self.epoch:
             raise StaleEpoch("another coordinator has taken over")
 
     def end(self) -> None:

@@ -4,7 +4,8 @@
               go on with it where it was
     missing   fresh grants for what has not arrived
     complete  the stored bytes are checked and kept, a host is asked to prepare them
-    settle    what hosts found is recorded; a version that is ready asks for the traffic
+    settle    what hosts found is recorded; a version that is ready asks for the traffic, of one that failed
+              the bytes go
 
 Each step can be repeated and can die at any line: the next call, or the
 coordinator's next tick, goes on from what is recorded.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -24,10 +26,11 @@ import msgspec
 from chalicelib.arrivals import Arrivals
 from chalicelib.auth import Principal
 from chalicelib.contract import limits
-from chalicelib.contract.errors import Conflict, InvalidModel, InvalidRequest, NotFound
+from chalicelib.contract.errors import Conflict, DependencyFailed, InvalidModel, InvalidRequest, NotFound
 from chalicelib.contract.hotstate import HotState
 from chalicelib.contract.messages import PrepareResult, PrepareStage, WeightsFile
 from chalicelib.ports import Store, UploadPart
+from chalicelib.quotas import Quotas
 from chalicelib.records import Model, Version, VersionState
 from chalicelib.traffic import Traffic
 
@@ -60,6 +63,10 @@ class BeginUpload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     activate: bool = True
     weights: AnnouncedFile | None = None
 
+    @property
+    def bytes_in_all(self) -> int:
+        return self.bytes + (self.weights.bytes if self.weights else 0)
+
 
 @dataclass(frozen=True, slots=True)
 class BegunUpload:
@@ -82,13 +89,14 @@ class UploadStatus:
 class Uploads:
     """The upload use cases."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it is composed of
         self,
         *,
         store: Store,
         arrivals: Arrivals,
         hot: HotState,
         traffic: Traffic,
+        quotas: Quotas,
         now: Callable[[], datetime],
         new_id: Callable[[], str],
     ) -> None:
@@ -96,6 +104,7 @@ class Uploads:
         self._arrivals = arrivals
         self._hot = hot
         self._traffic = traffic
+        self._quotas = quotas
         self._now = now
         self._new_id = new_id
 
@@ -103,14 +112,19 @@ class Uploads:
         """A new version of the tenant's model of this name, which is made if there is none.
 
         The model's latest version goes on if it still waits for the same content. With the same `seed`
-        it is always the same version, wherever it stands by now.
+        it is always the same version, wherever it stands by now. Neither is counted against quotas again.
         """
         _check(request)
         if request.weights is not None:
-            self._check_fits(request.bytes + request.weights.bytes)
+            self._check_fits(request.bytes_in_all)
+        known = self._store.model_named(principal.tenant, request.name)
+        seeded_id = None if seed is None else str(UUID(bytes=seed[:16], version=4))
+        begun = self._begun(known, request, seeded_id)
+        if begun is None:
+            self._quotas.check_upload(principal.tenant, known, size=request.bytes_in_all)
         fresh = Model(id=self._new_id(), tenant=principal.tenant, name=request.name, created_at=self._now())
-        model = self._store.ensure_model(fresh)
-        version = self._begun(model, request, seed)
+        model = known or self._store.ensure_model(fresh)
+        version = begun or self._add_version(model, request, seeded_id or self._new_id())
         return BegunUpload(
             model=model,
             created=model.id == fresh.id,
@@ -195,12 +209,10 @@ class Uploads:
                 "models. Make it smaller (quantise it, for example)."
             )
 
-    def _begun(self, model: Model, request: BeginUpload, seed: bytes | None) -> Version:
-        if seed is None:
-            return self._interrupted(model, request) or self._add_version(model, request, self._new_id)
-        version_id = str(UUID(bytes=seed[:16], version=4))
-        begun = self._store.any_version(version_id) or self._interrupted(model, request)
-        return begun or self._add_version(model, request, lambda: version_id)
+    def _begun(self, model: Model | None, request: BeginUpload, seeded_id: str | None) -> Version | None:
+        """What the same request, or the same announcement, has begun before."""
+        begun = self._store.any_version(seeded_id) if seeded_id else None
+        return begun or (self._interrupted(model, request) if model else None)
 
     def _interrupted(self, model: Model, request: BeginUpload) -> Version | None:
         """The latest version, if its upload was begun by the same announcement and not completed."""
@@ -210,10 +222,9 @@ class Uploads:
             return None
         return version if _was_begun_by(version, request) else None
 
-    def _add_version(self, model: Model, request: BeginUpload, new_id: Callable[[], str]) -> Version:
+    def _add_version(self, model: Model, request: BeginUpload, version_id: str) -> Version:
+        folder = f"models/{model.tenant}/{model.id}/{version_id}"
         for _ in range(_NUMBER_TRIES):
-            version_id = new_id()
-            folder = f"models/{model.tenant}/{model.id}/{version_id}"
             version = Version(
                 id=version_id,
                 model_id=model.id,
@@ -244,6 +255,10 @@ class Uploads:
             reason=result.reason or "The host gave no reason.",
             preparation=result.preparation,
         )
+        failed = self._store.any_version(result.version_id)
+        if failed is not None and failed.state is VersionState.FAILED:
+            with suppress(DependencyFailed):  # then it goes with the version
+                self._arrivals.give_up(failed)
 
 
 def _is_receipt(content: bytes) -> bool:

@@ -37,6 +37,7 @@ from chalicelib.keys import Keys
 from chalicelib.models import Models
 from chalicelib.operators import Operators
 from chalicelib.payloads import Origin, Payloads
+from chalicelib.quotas import Quotas
 from chalicelib.reconciler import Deciding, Loop, Reconciler, UseCases
 from chalicelib.routing import Clocks, Dispatcher, Dispatching, Lookups, Router, Transfers
 from chalicelib.sessions import Sessions
@@ -67,6 +68,7 @@ class ControlPlane:
     explaining: Explaining
     uploads: Uploads
     models: Models
+    quotas: Quotas
     traffic: Traffic
     deletion: Deletion
     metering: Metering
@@ -96,7 +98,16 @@ def build(environ: Mapping[str, str]) -> ControlPlane:
         store=store, hot=hot, audit=audit, now=_now, replicas_per_model=limits.REPLICAS_PER_MODEL
     )
     arrivals = Arrivals(store=store, objects=objects, part_bytes=settings.upload_part_bytes)
-    uploads = Uploads(store=store, arrivals=arrivals, hot=hot, traffic=traffic, now=_now, new_id=new_id)
+    quotas = Quotas(store=store, allowed=settings.quotas)
+    uploads = Uploads(
+        store=store,
+        arrivals=arrivals,
+        hot=hot,
+        traffic=traffic,
+        quotas=quotas,
+        now=_now,
+        new_id=new_id,
+    )
     deletion = Deletion(
         store=store,
         objects=objects,
@@ -135,7 +146,8 @@ def build(environ: Mapping[str, str]) -> ControlPlane:
         keys=Keys(store=store, hot=hot, auth=auth, now=_now, new_id=new_id),
         explaining=Explaining(store=store, hot=hot, account_rate=settings.account_limits.rate, now=_now),
         uploads=uploads,
-        models=Models(store=store),
+        models=Models(store=store, quotas=quotas),
+        quotas=quotas,
         traffic=traffic,
         deletion=deletion,
         metering=metering,

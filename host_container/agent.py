@@ -84,6 +84,8 @@ class Agent:
             load = self.loads.since_heard(self.clock())
             reply = await asyncio.to_thread(self.hot.beat, self._heartbeat(), load, number=self.loads.number)
             self.loads.heard()
+            if reply.assignments is None and self.replicas.wanted:
+                await self._remind()
             if not reply.known:
                 self.notices.forgotten()
                 self.departures.forgotten()
@@ -108,6 +110,11 @@ class Agent:
             await asyncio.to_thread(self.hot.forget_host, self.presence.address.host_id)
             await self._tell_counts()
             await self._tell_usage()
+
+    async def _remind(self) -> None:
+        """Before anybody takes this host for an empty one. Raises DependencyFailed."""
+        host_id, wanted = self.presence.address.host_id, self.replicas.wanted
+        await asyncio.to_thread(self.hot.remind_of_assignments, host_id, wanted)
 
     async def _pause(self) -> None:
         seconds = limits.HEARTBEAT_SECONDS * self.random.uniform(1 - _JITTER, 1 + _JITTER)

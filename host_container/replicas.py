@@ -205,6 +205,11 @@ class Replicas:
             self._workers.unload(self._retiring.pop(version_id))
             self._events.write("dropped", version=version_id)
 
+    @property
+    def wanted(self) -> frozenset[str]:
+        """What was assigned last."""
+        return self._assignments.wanted
+
     def assigned(self, version_ids: Iterable[str]) -> None:
         """What this host is to hold. What it no longer is goes when nobody has used it for a while."""
         now = self._clock()

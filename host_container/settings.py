@@ -115,7 +115,7 @@ class Settings:
             provider=read.value("PROVIDER", _provider, default=None),
             gpu_memory_bytes_max=read.value("GPU_MEMORY_BYTES_MAX", _positive, default=None),
             network=read.value("HOST_NETWORK", _network, default=None),
-            slots=read.value("HOST_SLOTS", _rate, default=None),
+            slots=read.value("HOST_SLOTS", _slots, default=None),
             account=AccountLimits.of(
                 read.value("ACCOUNT_REQUESTS_PER_SECOND", _rate, default=limits.ACCOUNT_REQUESTS_PER_SECOND)
                 or limits.ACCOUNT_REQUESTS_PER_SECOND,
@@ -198,6 +198,13 @@ def _rate(raw: str) -> float:
     if not 0 < rate < math.inf:
         raise ValueError("must be a number above 0")
     return rate
+
+
+def _slots(raw: str) -> float:
+    slots = float(raw)
+    if not limits.HOST_SLOTS_MIN <= slots <= limits.HOST_SLOTS_MAX:
+        raise ValueError(f"must be a number from {limits.HOST_SLOTS_MIN:g} to {limits.HOST_SLOTS_MAX:,.0f}")
+    return slots
 
 
 def _isolation(raw: str) -> Isolation:

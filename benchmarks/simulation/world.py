@@ -52,9 +52,9 @@ class Offered:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of one tick. Requests, and hosts at its end; `late` are served after more than `LATE_SECONDS`.
-
-    `cold`: requests that came while their model was being loaded. `state`: what was decided on.
+    """Of one tick. Requests, and hosts at its end. None is counted twice of those that are unserved, or
+    `cold`: served, and came while their model was being loaded, or else `late`: served after more than
+    `LATE_SECONDS`. `state`: what was decided on.
     """
 
     at: float
@@ -204,28 +204,29 @@ class World:
         ready = [host for host in self._hosts.values() if host.ready_at <= self.now]
         for host in ready:
             host.load = 0.0
-        placed, cold, requests, unmet = {}, 0.0, 0.0, {}
+        placed, loading, requests, unmet = {}, {}, 0.0, {}
         for model_id, wish in offered.items():
             model = self._models.get(model_id)
             if model is None:
                 continue
             requests += wish.requests_per_second * seconds
             holders, waited = self._asked(model, ready)
-            cold += wish.requests_per_second * min(seconds, waited)
             if not holders:
                 unmet[model_id] = wish.requests_per_second
                 continue
-            placed[model_id] = holders
+            placed[model_id], loading[model_id] = holders, min(1.0, waited / seconds)
             for host in holders:
                 host.load += wish.slots / len(holders)
         shares = {host.host_id: self._work(host, seconds) for host in ready}
-        unserved = late = 0.0
+        unserved = late = cold = 0.0
         for model_id, holders in placed.items():
             each = offered[model_id].requests_per_second * seconds / len(holders)
             for host in holders:
                 lost, waits = shares[host.host_id]
                 unserved += each * lost
-                late += each * (1 - lost) if waits > LATE_SECONDS else 0.0
+                served = each * (1 - lost)
+                cold += served * loading[model_id]
+                late += served * (1 - loading[model_id]) if waits > LATE_SECONDS else 0.0
         unserved += sum(unmet.values()) * seconds
         self.now += seconds
         self._see(offered, placed, unmet, ready)
@@ -235,7 +236,7 @@ class World:
         """Who answers, and how long the first caller waits for it to be loaded."""
         holders = self._holders(model.active)
         if holders or not ready:
-            return holders, 0.0 if holders else float("inf")
+            return holders, 0.0
         by_id = {host.host_id: host for host in ready}
         first = by_id[rendezvous(model.model_id, by_id)[0]]
         load = model.active.load_ms * _MILLI

@@ -28,6 +28,8 @@ _IDLE_SECONDS_MAX: Final = limits.IDLE_SECONDS_MAX - 10
 _READ_BYTES: Final = 65_536
 _STEP_SECONDS: Final = 0.05
 """By so much an answer may be late."""
+_SENT_AT_ONCE_BYTES: Final = 65_536
+"""The system takes as much without waiting for the other end: sending takes no time to speak of."""
 _LENGTH_DIGITS_MAX: Final = 20
 _HEAD_END: Final = b"\r\n\r\n"
 _STATUS: Final = b"HTTP/1.1 "
@@ -130,7 +132,7 @@ class _Line:
             self._socket.sendall(request)
         except BlockingIOError:
             raise TimeoutError from None
-        received = self._received()
+        received = self._received() if len(request) <= _SENT_AT_ONCE_BYTES else self._receive(until, clock)
         while (head_end := received.find(_HEAD_END)) < 0:
             if len(received) > limits.HEADER_BYTES_MAX:
                 raise _NotHttp

@@ -69,6 +69,15 @@ UPLOAD_URL_SECONDS: Final = 900
 UPLOAD_ABANDONED_SECONDS: Final = 24 * 3600
 PAGE_SIZE_MAX: Final = 100
 
+# What an account may keep.
+ACCOUNT_MODELS_MAX: Final = 1_000
+MODEL_VERSIONS_MAX: Final = 1_000
+"""Of one model. Failed ones do not count."""
+ACCOUNT_BYTES_MAX: Final = 500 * 1024 * MIB
+"""Of all versions that have not failed; an upload under way counts from its beginning."""
+ACCOUNT_PINNED_MAX: Final = 10
+"""Models that stay loaded, used or not."""
+
 # Versions and rollout.
 TRAFFIC_HISTORY_MAX: Final = 100
 ROLLOUT_WARM_SECONDS_MAX: Final = 30.0
@@ -178,6 +187,9 @@ ANSWER_DISPATCHES_MAX: Final = 2
 """A request whose host died is given to another one so often in all."""
 ANSWER_ACCEPT_SECONDS_MAX: Final = 10.0
 """A request that no host has taken after this long is given to another one."""
+ANSWERS_WAITING_MAX: Final = 256
+ANSWERS_WAITING_SECONDS: Final = 60
+"""Where there is no host yet, so many of an account's requests are accepted within so long."""
 HOST_ANSWERS_MAX: Final = 64
 TENANT_ANSWERS_MAX: Final = 16
 """That one host works at for one account."""
@@ -191,6 +203,11 @@ HOST_DEAD_SECONDS: Final = 15.0
 BOOT_SECONDS_DEFAULT: Final = 20.0
 """How long a host takes to come is taken to be this until one has."""
 BOOT_SECONDS_MAX: Final = 3600.0
+HOST_SLOTS_MIN: Final = 0.01
+HOST_SLOTS_MAX: Final = 100_000.0
+TOLD_SECONDS_MIN: Final = 0.001
+TOLD_SECONDS_MAX: Final = 1e9
+"""What a host says of its load beyond these is not believed: it is divided by, and summed up."""
 LOOP_LAG_SECONDS_MAX: Final = 1.0
 """A host whose event loop takes longer than this to come round says that it is not ready."""
 LOAD_SECONDS_MAX: Final = 30.0

@@ -15,6 +15,8 @@ from chalicelib.contract import limits
 from chalicelib.contract.findings import Findings, Refusal
 
 Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""Whole numbers that are numbers everywhere: in Lua, in MongoDB, and as a float."""
 Message = TypeVar("Message", bound=msgspec.Struct)
 
 
@@ -291,13 +293,16 @@ class Heartbeat(msgspec.Struct, frozen=True):
     address: str
     port: int
     state: HostState
-    memory_bytes_max: int
-    memory_bytes_used: int
-    in_flight: int
-    versions_ready: int
+    memory_bytes_max: Count
+    memory_bytes_used: Count
+    in_flight: Count
+    versions_ready: Count
     at: float = 0.0
     loop_lag_seconds: float = 0.0
-    slots: float = 1.0
+    slots: Annotated[float, msgspec.Meta(ge=limits.HOST_SLOTS_MIN, le=limits.HOST_SLOTS_MAX)] = 1.0
+
+
+_ToldSeconds = Annotated[float, msgspec.Meta(ge=0, le=limits.TOLD_SECONDS_MAX)]
 
 
 class VersionLoad(msgspec.Struct, frozen=True, array_like=True):
@@ -309,9 +314,9 @@ class VersionLoad(msgspec.Struct, frozen=True, array_like=True):
         ran: the part of it in which the model ran for them; of a run that several share, each has its share.
     """
 
-    requests: int = 0
-    seconds: float = 0.0
-    ran: float = 0.0
+    requests: Count = 0
+    seconds: _ToldSeconds = 0.0
+    ran: _ToldSeconds = 0.0
 
     def __add__(self, other: VersionLoad) -> VersionLoad:
         return VersionLoad(self.requests + other.requests, self.seconds + other.seconds, self.ran + other.ran)
@@ -326,9 +331,9 @@ class HostLoad(msgspec.Struct, frozen=True):
         front_seconds: processor time of its front, which is one process for all requests.
     """
 
-    seconds: float
+    seconds: Annotated[float, msgspec.Meta(ge=limits.TOLD_SECONDS_MIN, le=limits.TOLD_SECONDS_MAX)]
     versions: dict[str, VersionLoad]
-    front_seconds: float = 0.0
+    front_seconds: _ToldSeconds = 0.0
 
     def overloads(self, slots: float) -> bool:
         """Whether so many slots need longer for what waits than it should wait."""

@@ -42,6 +42,8 @@ class PlacementPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         skew: a host with more than so many times its share of the load gets no more.
         changes_ratio, changes_min: copies loaded or dropped each `changes_seconds`, per host, and at least.
         hold_seconds: after the memory was lost, nothing is dropped for so long.
+        beyond_seconds_max: hosts beyond those that were asked for are their provider's own, while it rolls
+            out a release, say; for longer they are too many.
         leave_seconds_max: a host that is to leave is waited for so long, while its models load elsewhere.
         candidates_max: of a larger fleet each model has so many hosts to choose from.
         boots_max: a host that has not registered after so many boot times is reported.
@@ -65,6 +67,7 @@ class PlacementPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     changes_min: Count = 2
     changes_seconds: Positive = 10.0
     hold_seconds: Seconds = 300.0
+    beyond_seconds_max: Seconds = 900.0
     leave_seconds_max: Seconds = 120.0
     candidates_max: Annotated[int, Meta(ge=2, le=DRAWN_MAX)] = DRAWN_MAX
     boots_max: Positive = 3.0

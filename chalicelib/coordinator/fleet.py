@@ -89,7 +89,7 @@ def sized(
         slots_per_host=fleet.slots_per_host,
         hosts_ready=len(fleet.serving),
         hosts_desired=before,
-        memory_bytes_hot=_bytes_hot(state.models, needs),
+        memory_bytes_hot=_bytes_hot(state.models, needs, most=fleet.memory_bytes_per_host),
         memory_bytes_per_host=fleet.memory_bytes_per_host,
         known=state.demand_known,
     )
@@ -110,10 +110,11 @@ def sized(
     return Size(hosts, before, unknown is None, Reason(FLEET, text), decision.memory)
 
 
-def _bytes_hot(models: Sequence[ModelView], needs: Sequence[Need]) -> int:
+def _bytes_hot(models: Sequence[ModelView], needs: Sequence[Need], *, most: int) -> int:
+    """Of one that is larger than a host only `most`: more hosts would not hold it either."""
     return sum(
         [
-            need.copies * model.active.memory_bytes
+            need.copies * min(model.active.memory_bytes, most)
             for model, need in zip(models, needs, strict=True)
             if need.hot
         ]

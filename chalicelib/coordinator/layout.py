@@ -101,6 +101,12 @@ class Layout:
         reached = [at for at in self.copies[model] if self.is_open(at)]
         return max(reached, key=lambda at: (self.is_full(at), self.load[at], at), default=None)
 
+    def is_relief_over(self, model: int, host: int) -> bool:
+        """Whether without its copy there the others would still have no more load than they may be given."""
+        others = [at for at in self.copies[model] if at != host]
+        passed_on = self.share(model) / len(others) if others else 0.0
+        return all(self.load[at] + passed_on <= self._busy[at] for at in others)
+
     def host_id(self, host: int) -> str:
         return self.hosts[host].host_id
 

@@ -19,12 +19,15 @@ from chalicelib.coordinator.state import FleetState, HostView, Memory, ModelView
 
 @dataclass(frozen=True, slots=True)
 class Departures:
-    """`leaving` as in `Memory`; `ended` may be stopped from now on; `staying` are the other members."""
+    """`leaving` and `beyond_since` as in `Memory`; `ended` may be stopped from now on; `staying` are the
+    other members.
+    """
 
     leaving: dict[str, float]
     ended: tuple[HostView, ...]
     staying: tuple[HostView, ...]
     reasons: tuple[Reason, ...]
+    beyond_since: float | None
 
 
 def departures(
@@ -38,12 +41,16 @@ def departures(
 ) -> Departures:
     """As many leave as there are too many; where there are too few, those that are leaving stay after all.
 
-    Hosts beyond what their provider was told are its own: a release that is rolled out, say, runs both.
+    Hosts beyond what their provider was told are its own for a while: see `beyond_seconds_max`.
     """
     held = _Held(state.models, needs)
     leaving = _still_leaving(state, fleet, memory, policy)
     reasons = []
-    surplus = min(len(fleet.members) - len(leaving), size.before) - size.hosts
+    there = len(fleet.members) - len(leaving)
+    beyond_since = _beyond_since(state, there, size, memory)
+    if beyond_since is None or state.now - beyond_since < policy.beyond_seconds_max:
+        there = min(there, size.before)
+    surplus = there - size.hosts
     if surplus < 0:
         latest = sorted(leaving, key=lambda host_id: (-leaving[host_id], host_id))
         for host_id in latest[:-surplus]:
@@ -64,7 +71,13 @@ def departures(
             del leaving[host.host_id]
             why = _why_now(missing, waited) if staying else "no host is needed"
             reasons.append(Reason(host.host_id, f"{host.host_id} may be stopped: {why}."))
-    return Departures(leaving, tuple(ended), staying, tuple(reasons))
+    return Departures(leaving, tuple(ended), staying, tuple(reasons), beyond_since)
+
+
+def _beyond_since(state: FleetState, there: int, size: Size, memory: Memory) -> float | None:
+    if there <= size.before:
+        return None
+    return state.now if memory.beyond_since is None else memory.beyond_since
 
 
 class _Held:
@@ -98,7 +111,7 @@ class _Held:
         ready = {other.host_id for other in staying if other.state is HostState.READY}
         missing = 0
         for at in self._on(host):
-            wanted = min(self._needs[at].copies, len(ready))
+            wanted = min(self._needs[at].copies, len(staying))
             missing += len(ready.intersection(self._models[at].held_on)) < wanted
         return missing
 

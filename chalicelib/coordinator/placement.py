@@ -92,9 +92,9 @@ class Placement:
         for _, model, host in surplus:
             if not self.changes:
                 return
-            if layout.is_full(host) and len(layout.copies[model]) > layout.needs[model].copies:
+            if layout.is_full(host) and len(layout.copies[model]) > self._least(model):
                 memory = f"the memory there is full ({layout.memory_percent(host):.0f} %)"
-                self._drop(model, host, f"{memory}, and {self._since_used(model)}")
+                self._drop(model, host, f"{memory}, and {self._why_dispensable(model)}")
 
     def _shrink(self) -> None:
         layout, policy = self._layout, self._policy
@@ -102,7 +102,7 @@ class Placement:
             if len(copies) <= policy.copies_plentiful:
                 continue
             if len(copies) > layout.needs[model].wanted and self._settled(model, policy.shrink_hold_seconds):
-                least = max(layout.needs[model].wanted, policy.copies_plentiful, self._carrying(model))
+                least = max(layout.needs[model].wanted, policy.copies_plentiful, self._least(model))
                 self._shrink_one(model, least)
 
     def _shrink_one(self, model: int, least: int) -> None:
@@ -110,17 +110,23 @@ class Placement:
         held = duration(self._before.now - self._since[model])
         while self.changes and len(layout.copies[model]) > least:
             host = layout.worst(model)
-            if host is None:
+            if host is None or not layout.is_relief_over(model, host):
                 return
-            peak = f"{layout.needs[model].peak:.2g} requests at once need {counted(least, 'host')}"
+            peak = (
+                f"{layout.needs[model].peak:.2g} requests at once need no more than {counted(least, 'host')}"
+            )
             self._drop(model, host, f"{peak}, and nothing changed for {held}")
 
-    def _carrying(self, model: int) -> int:
-        """Copies that would be busy by no more than `shrink_ratio` of what they are planned for."""
+    def _least(self, model: int) -> int:
+        """Copies that would be busy by no more than `shrink_ratio` of what they are planned for; none of what
+        nobody needs."""
         layout, policy = self._layout, self._policy
+        need = layout.needs[model]
+        if not need.copies:
+            return 0
         slots = sum([host.slots for host in layout.hosts]) / len(layout.hosts)
         carried = policy.shrink_ratio * policy.utilisation * slots
-        return ceil(layout.needs[model].peak / carried) if carried else len(layout.copies[model])
+        return max(need.copies, ceil(need.peak / carried) if carried else len(layout.copies[model]))
 
     def _grow(self) -> None:
         """The busiest copies first."""
@@ -136,20 +142,25 @@ class Placement:
     def _relieve_load(self) -> None:
         layout, tries = self._layout, _TRIED * self.changes
         for host, models in self._models_on(layout.is_overloaded).items():
+            load = (
+                f"{layout.host_id(host)} has {layout.load[host]:.3g} requests at once, more than its share."
+            )
+            told = len(self.reasons)
             for model in sorted(models, key=lambda at: (-layout.share(at), at))[:tries]:
                 if not self.changes or not layout.is_overloaded(host):
                     break
                 tries -= 1
                 other = layout.relieving(model)
                 if other is not None:
-                    load = f"{layout.host_id(host)} has {layout.load[host]:.3g} requests at once"
-                    self._add(model, other, f"{load}, more than its share")
+                    self._add(model, other, f"{layout.host_id(host)} has more than its share of the requests")
+            if len(self.reasons) > told:  # by itself: how busy a host is concerns no owner of one model
+                self.reasons.insert(told, Reason(layout.host_id(host), load))
 
     def _relieve_memory(self) -> None:
         """What is needed on a full host is copied first; later it is shed there."""
         layout, tries = self._layout, _TRIED * self.changes
         for host, models in self._models_on(layout.is_full).items():
-            kept = [at for at in models if len(layout.copies[at]) <= layout.needs[at].copies]
+            kept = [at for at in models if len(layout.copies[at]) <= self._least(at)]
             going = sum([layout.sizes[at] for at in models]) - sum([layout.sizes[at] for at in kept])
             for model in sorted(kept, key=lambda at: (layout.needs[at].used_at, at))[:tries]:
                 if not self.changes or not layout.is_full(host, without_bytes=going):
@@ -244,6 +255,12 @@ class Placement:
         if view.pinned:
             return "it is pinned, and "
         return "it is new, and " if view.new else ""
+
+    def _why_dispensable(self, model: int) -> str:
+        copies = self._layout.needs[model].copies
+        return (
+            f"its callers need no more than {counted(copies, 'host')}" if copies else self._since_used(model)
+        )
 
     def _since_used(self, model: int) -> str:
         use = self._before.uses[model]

@@ -123,6 +123,7 @@ def plan(state: FleetState, policy: Policy) -> Plan:
             awaited=awaited,
             slots_per_host=fleet.slots_per_host,
             memory_bytes_per_host=fleet.memory_bytes_per_host,
+            beyond_since=going.beyond_since,
         ),
     )
 

@@ -202,8 +202,8 @@ def _held(case: _Case) -> ScalingDecision:
 
 def _sized(case: _Case) -> ScalingDecision:
     panic_at = _panic_at(case)
-    hosts, reason = max(_needs(case, panic_at), key=lambda need: need[0])
-    wanted = min(max(hosts, case.policy.hosts_min), case.policy.hosts_max)
+    needed, reason = max(_needs(case, panic_at), key=lambda need: need[0])
+    wanted = min(max(needed, case.policy.hosts_min), case.policy.hosts_max)
     peaks = windows.peaked(
         case.memory.wanted, wanted, now=case.load.now, seconds=case.policy.down_delay_seconds
     )
@@ -212,7 +212,14 @@ def _sized(case: _Case) -> ScalingDecision:
     memory = msgspec.structs.replace(
         case.memory, panic_at=panic_at, wanted=peaks, up_running=_up_running(case)
     )
-    return _decided(memory, case, hosts, (reason, *limits))
+    return _decided(memory, case, hosts, (reason, *_bounds(needed, case.policy), *limits))
+
+
+def _bounds(needed: int, policy: ScalingPolicy) -> tuple[str, ...]:
+    """Why it is another number that is wanted."""
+    if needed < policy.hosts_min:
+        return (f"the floor is {policy.hosts_min}",)
+    return (f"the ceiling is {policy.hosts_max}",) if needed > policy.hosts_max else ()
 
 
 def _decided(memory: ScalingMemory, case: _Case, hosts: int, reasons: tuple[str, ...]) -> ScalingDecision:
@@ -281,8 +288,12 @@ def _gain(case: _Case) -> float:
 def _in_memory(case: _Case) -> tuple[int, str]:
     hot, per_host = case.load.memory_bytes_hot, case.load.memory_bytes_per_host
     hosts = ceil(hot / (case.policy.memory_utilisation_max * per_host) - _ROUNDING)
-    share = f"{case.policy.memory_utilisation_max:.0%} of {per_host / 2**30:.1f} GiB"
-    return hosts, f"{hot / 2**30:.1f} GiB of models in use need {hosts} at {share}"
+    share = f"{case.policy.memory_utilisation_max:.0%} of {_size(per_host)}"
+    return hosts, f"{_size(hot)} of models in use need {hosts} at {share}"
+
+
+def _size(bytes_: int) -> str:
+    return f"{bytes_ / 2**30:.1f} GiB" if bytes_ >= 2**30 else f"{bytes_ / 2**20:.1f} MiB"
 
 
 def _bounded(case: _Case, wanted: int, *, held: int, panic_at: float | None) -> tuple[int, tuple[str, ...]]:

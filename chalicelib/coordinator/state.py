@@ -132,6 +132,7 @@ class Memory(msgspec.Struct, frozen=True):
         ending: id to boot id of hosts that may be stopped, until they are gone.
         awaited: host id to when the provider was first seen to run it without its having registered.
         slots_per_host, memory_bytes_per_host: as they were when there last was a host.
+        beyond_since: since when more hosts serve than their provider was told to run, if they do.
     """
 
     scaling: ScalingMemory | None
@@ -144,6 +145,7 @@ class Memory(msgspec.Struct, frozen=True):
     awaited: dict[str, float] = {}
     slots_per_host: float = 1.0
     memory_bytes_per_host: int = 0
+    beyond_since: float | None = None
 
 
 class FleetState(msgspec.Struct, frozen=True):

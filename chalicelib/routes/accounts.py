@@ -25,14 +25,15 @@ def sign_up(asked: Asked, body: SignUp) -> accountviews.LoggedIn:
 def get_account(principal: Principal) -> accountviews.OwnAccount:
     """Your account, and what you may do."""
     _require_owner(principal)
-    return accountviews.own_account(plane().accounts.get(principal), principal)
+    return accountviews.own_account(plane().accounts.get(principal), principal, plane().quotas)
 
 
 @route("PATCH", "/v1/account", audit="account.change")
 def change_account(principal: Principal, body: ChangeAccount) -> accountviews.OwnAccount:
     """Change your account's name."""
     _require_owner(principal)
-    return accountviews.own_account(plane().accounts.rename(principal, body), principal)
+    changed = plane().accounts.rename(principal, body)
+    return accountviews.own_account(changed, principal, plane().quotas)
 
 
 @route("POST", "/v1/account/password", audit="account.password")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from chalicelib import fleetviews, views
 from chalicelib.api import Routes
 from chalicelib.auth import Principal
+from chalicelib.contract import limits
 from chalicelib.contract.messages import Scope
 from chalicelib.models import Pin
 from chalicelib.wiring import control_plane as plane
 
 route = Routes()
 _DECISIONS = 20
+_Page = Annotated[int, Meta(ge=1, le=limits.PAGE_SIZE_MAX)]
 
 
 @route("GET", "/v1/fleet", scope=Scope.OPERATE)
@@ -21,7 +27,7 @@ def get_fleet(principal: Principal) -> fleetviews.Fleet:
 
 @route("GET", "/v1/fleet/decisions", scope=Scope.OPERATE)
 def list_decisions(
-    principal: Principal, before: int = 0, limit: int = _DECISIONS, model: str = ""
+    principal: Principal, before: int = 0, limit: _Page = _DECISIONS, model: str = ""
 ) -> fleetviews.Decisions:
     """What the coordinator did and why, newest first; with `model`, all that was said of it."""
     explained = plane().fleet.decisions(before=before or None, limit=limit, model_id=model)
@@ -30,7 +36,7 @@ def list_decisions(
 
 @route("GET", "/v1/models/{model_id}/decisions", scope=Scope.MODELS_READ)
 def list_model_decisions(
-    principal: Principal, model_id: str, before: int = 0, limit: int = _DECISIONS
+    principal: Principal, model_id: str, before: int = 0, limit: _Page = _DECISIONS
 ) -> fleetviews.ModelDecisions:
     """Where a model is loaded, and why there and so often."""
     fleet = plane().fleet

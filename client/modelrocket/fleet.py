@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -104,33 +104,36 @@ class Fleet:
 
     def decisions(self, *, entries: int = DECISIONS_MAX) -> tuple[Decision, ...]:
         """The latest that changed something, newest first: so many at most."""
-        found: list[Decision] = []
-        before: int | None = None
-        while len(found) < entries:
-            limit = min(_PAGE, entries - len(found))
-            page = self._account.ask("GET", _path("/v1/fleet/decisions", {"limit": limit, "before": before}))
-            found += [_decision(told) for told in page["decisions"]]
-            before = page["next"]
-            if before is None:
-                break
-        return tuple(found)
+        pages = self._pages("/v1/fleet/decisions", entries)
+        return tuple(_decision(told) for page in pages for told in page["decisions"])
 
     def explain(self, model: str, *, entries: int = DECISIONS_MAX) -> Placed:
         """Where one of your models is, why there, and which models share its hosts. By id or name."""
         found = find_model(self._account, model)
-        limit = min(_PAGE, entries)
-        told = self._account.ask("GET", _path(f"/v1/models/{found.id}/decisions", {"limit": limit}))
+        pages = tuple(self._pages(f"/v1/models/{found.id}/decisions", entries))
         radius = self._account.ask("GET", f"/v1/models/{found.id}/blast-radius")
         decisions = (
-            Decision(one["number"], one["at"], (), tuple(one["reasons"])) for one in told["decisions"]
+            Decision(one["number"], one["at"], (), tuple(one["reasons"]))
+            for page in pages
+            for one in page["decisions"]
         )
         sharing = (Sharing(one["hosts"], tuple(one["own"]), one["others"]) for one in radius["sharing"])
-        return Placed(found.name, tuple(told["hosts"]), tuple(decisions), tuple(sharing))
+        return Placed(found.name, tuple(pages[0]["hosts"]), tuple(decisions), tuple(sharing))
 
     def pin(self, model: str, pinned: bool = True) -> None:
         """Keep one of your models loaded, used or not; or no longer. By id or name."""
         found = find_model(self._account, model)
         self._account.ask("PUT", f"/v1/models/{found.id}/pinned", {"pinned": pinned})
+
+    def _pages(self, path: str, entries: int) -> Iterator[Mapping[str, Any]]:
+        """At least one, until there are so many decisions or no more."""
+        before: int | None = None
+        while True:
+            page = self._account.ask("GET", _path(path, {"limit": min(_PAGE, entries), "before": before}))
+            yield page
+            entries, before = entries - len(page["decisions"]), page["next"]
+            if entries <= 0 or before is None:
+                return
 
 
 def _decision(told: Mapping[str, Any]) -> Decision:

@@ -32,6 +32,12 @@ _LIMITS: Final = {
     "MODELROCKET_ACCOUNT_CONCURRENCY": "4096",
 }
 """One person's machine: more than it can do. Whoever sets them otherwise is heard."""
+_QUOTAS: Final = {
+    "MODELROCKET_ACCOUNT_MODELS": "100000",
+    "MODELROCKET_ACCOUNT_BYTES": str(2**44),
+    "MODELROCKET_ACCOUNT_PINNED": "1000",
+}
+"""Its disk and memory say enough, and there is nobody else to ask for more."""
 _OURS: Final = ("AWS_", "MODELROCKET_MONGO_", "MODELROCKET_REDIS_", "MODELROCKET_S3_")
 _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _PROBE_SECONDS: Final = 2.0
@@ -78,6 +84,7 @@ class Stack:
         return (
             _TICK
             | _LIMITS
+            | _QUOTAS
             | self._base()
             | self._connections.control_plane(role)
             | {

@@ -5,7 +5,8 @@
                    └──── after a delay ─┴──────────────────────────────────────────────┘
 
 The children of a `Pool` come and go while the rest runs: at each turn the pool is asked what is to change,
-and one that is told to end is not started again.
+and one that is told to end is not started again. Those that came later are tried again and again, however
+often they die: the stack was there without them.
 
 One thread, no callbacks from elsewhere: signals only count (`request_stop`) and
 every loop looks at the count. Must run in the main thread (see `process`).
@@ -44,9 +45,10 @@ class _Stopping(Exception):
 
 @dataclass(slots=True)
 class _Watched:
-    """`end_at`: when it is killed, once it was told to end."""
+    """`end_at`: when it is killed, once it was told to end. `spare`: the stack goes on without it."""
 
     child: Child
+    spare: bool = False
     deaths: DeathRecord = field(default_factory=DeathRecord)
     started: float = 0.0
     ready: bool = False
@@ -124,14 +126,11 @@ class Supervisor:
         stage: list[_Watched] = []
         self._stages.append(stage)
         for spec in specs:
-            self._start_in(stage, spec)
+            stage.append(_Watched(Child(spec, self._guard)))
+            self._start_child(stage[-1])
         while not all(watched.ready for watched in stage):
             self._tick(POLL_SECONDS)
         return stage
-
-    def _start_in(self, stage: list[_Watched], spec: ChildSpec) -> None:
-        stage.append(_Watched(Child(spec, self._guard)))
-        self._start_child(stage[-1])
 
     def _run_command(self, spec: ChildSpec) -> None:
         started = time.monotonic()
@@ -204,7 +203,8 @@ class Supervisor:
                 self.changed()
         for spec in change.start:
             self.say(f"starting {spec.name}")
-            self._start_in(members, spec)
+            members.append(_Watched(Child(spec, self._guard), spare=True))
+            self._start_child(members[-1])
 
     def _let_go(self, watched: _Watched, members: list[_Watched], *, now: float) -> None:
         """Of one that was told to end: out of the table when it is gone, or was not there anyway."""
@@ -212,10 +212,11 @@ class Supervisor:
         if child.poll() is None and end_at is not None and now > end_at:
             child.kill()
         code = child.poll()
-        if code is not None:
+        if code is not None or child.pid is None:
             members.remove(watched)
             self._end_orphans()
-            self.say(f"  {child.name:<12} stopped with {describe_exit(code)}")
+            ended = "never started" if code is None else f"stopped with {describe_exit(code)}"
+            self.say(f"  {child.name:<12} {ended}")
             self.changed()
 
     def _tend(self, watched: _Watched, *, now: float) -> None:
@@ -246,7 +247,7 @@ class Supervisor:
         watched.ready = False
         watched.deaths = watched.deaths.with_death(now, self.policy)
         message = _with_log(what, watched.child)
-        if watched.deaths.given_up(self.policy, was_ready=watched.ever_ready):
+        if not watched.spare and watched.deaths.given_up(self.policy, was_ready=watched.ever_ready):
             times = len(watched.deaths.deaths)
             raise StackFailed(
                 f"{message}\nIt died {times} times within {self.policy.window_seconds:.0f} s: giving up."
@@ -259,7 +260,12 @@ class Supervisor:
     def _start_child(self, watched: _Watched) -> None:
         watched.restart_at = None
         watched.started = time.monotonic()
-        watched.child.start()
+        try:
+            watched.child.start()
+        except OSError as error:
+            if not watched.spare:
+                raise
+            self._bury(watched, f"{watched.child.name} cannot be started: {error}.", now=watched.started)
         self.changed()
 
     def _stop(self) -> None:

@@ -3,6 +3,9 @@
 Run as `python -m infra.local.ticker [MODULE:FUNCTION]`. One invocation loops for
 a while by itself; the next one starts when it returns. An invocation that fails
 is logged, and the next one comes after a pause.
+
+SIGTERM breaks off an invocation wherever it is, which a tick can take: it is safe to
+run twice. On its way out it gives back the lease that its successor would wait for.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from infra.local.jsonlog import logging_config, write_event
 
@@ -31,19 +34,19 @@ _STOP_SECONDS: Final = 1.0
 Function = Callable[[dict[str, Any], Any], Any]
 
 
+class Stopped(BaseException):
+    """Somebody asked for the end. Raised wherever the main thread is."""
+
+
 def tick_forever(
-    function: Function,
-    *,
-    stopping: threading.Event,
-    pause_seconds: float,
-    log: Callable[[dict[str, Any]], None],
-) -> None:
-    """Invoke until told to stop; never more often than every `pause_seconds`."""
+    function: Function, *, pause_seconds: float, log: Callable[[dict[str, Any]], None]
+) -> NoReturn:
+    """Invoke until stopped; never more often than every `pause_seconds`."""
     log({"event": STARTED})
-    while not stopping.is_set():
+    while True:
         started = time.monotonic()
         _invoke(function, log)
-        stopping.wait(max(0.0, pause_seconds - (time.monotonic() - started)))
+        time.sleep(max(0.0, pause_seconds - (time.monotonic() - started)))
 
 
 def scheduled_event(now: datetime) -> dict[str, Any]:
@@ -65,25 +68,23 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> None:
     logging.config.dictConfig(logging_config())
     module_name, _, name = (arguments[0] if arguments else "app:coordinate").partition(":")
     function: Function = getattr(importlib.import_module(module_name), name)
-    stopping = threading.Event()
-    ticking = threading.Thread(
-        target=tick_forever,
-        args=(function,),
-        kwargs={
-            "stopping": stopping,
-            "pause_seconds": float(environ.get("MODELROCKET_TICK_SECONDS", _PAUSE_SECONDS_DEFAULT)),
-            "log": write_event,
-        },
-        daemon=True,
-    )
+    pause_seconds = float(environ.get("MODELROCKET_TICK_SECONDS", _PAUSE_SECONDS_DEFAULT))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # threads inherit it; sigwait takes it
-    ticking.start()
-    signal.sigwait({signal.SIGTERM})
-    stopping.set()
-    ticking.join(_STOP_SECONDS)
-    write_event({"event": "ticker_stopped", "in_the_middle": ticking.is_alive()})
-    os._exit(0)  # an invocation in progress may be cut anywhere: a tick is safe to run twice
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        tick_forever(function, pause_seconds=pause_seconds, log=write_event)
+    except Stopped:
+        write_event({"event": "ticker_stopped"})
+        os._exit(0)  # whatever else still runs in this process
+
+
+def _stop(*_: object) -> NoReturn:
+    """What holds on to the main thread is not waited for."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    deadline = threading.Timer(_STOP_SECONDS, os._exit, (0,))
+    deadline.daemon = True
+    deadline.start()
+    raise Stopped
 
 
 def _invoke(function: Function, log: Callable[[dict[str, Any]], None]) -> None:

@@ -83,6 +83,14 @@ def test_f07_what_is_no_lease_at_all_is_replaced(hot: HotState, raw_redis: Any) 
     assert take_over(hot) == 1
 
 
+@pytest.mark.parametrize("junk", ["9" * 25, "1e300", "soon", "-1"])
+def test_f07_an_epoch_that_nobody_can_have_had_is_none(hot: HotState, raw_redis: Any, junk: str) -> None:
+    raw_redis.hset("mr:coordinator", "epoch", junk)
+    assert hot.take_lease("test").epoch == 0
+    hot.raise_epoch(1, holder="test")
+    assert hot.take_lease("test").epoch == 1
+
+
 def test_the_epoch_that_stands_never_goes_back(hot: HotState) -> None:
     take_over(hot, epoch=10)
     with pytest.raises(StaleEpoch):
@@ -124,7 +132,15 @@ def test_f48_a_write_under_another_epoch_changes_nothing(
     assert {key: raw_redis.dump(key) for key in raw_redis.keys("*")} != before
 
 
+def test_a_host_that_has_left_meanwhile_leaves_no_assignments(hot: HotState, raw_redis: Any) -> None:
+    hot.beat(host("a"))
+    hot.forget_host("a")
+    assign(hot, "a", ["v1"])
+    assert raw_redis.keys("mr:assignments:*") == []
+
+
 def test_a_host_with_many_versions_is_assigned_all_of_them(hot: HotState) -> None:
+    hot.beat(host("a"))
     many = [f"v{number}" for number in range(2_500)]
     assign(hot, "a", many)
     assert hot.assignments(["a", "b"]) == {"a": tuple(sorted(many)), "b": ()}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from chalicelib.contract.hotstate import HotState
+from chalicelib.contract.hotstate.fleet import read_heartbeat
 from chalicelib.contract.messages import Heartbeat, HostLoad, HostState, VersionLoad
 
 ONE = HostLoad(2.0, {"v1": VersionLoad(3, 1.5)})
@@ -58,7 +60,29 @@ def test_requests_that_found_no_host_are_counted_and_wake_the_coordinator_once(
     assert raw_redis.llen("mr:wake") == 1
 
 
-@pytest.mark.parametrize("junk", [b"", b"{}", b"soon|{}", b'1.5|{"seconds":0,"versions":{}}', b"\xff|\xff"])
+def test_s9_a_request_that_found_no_host_is_told_once(hot: HotState) -> None:
+    hot.count_unmet("m1")
+    seen = hot.demand_since(0)
+    assert seen.unmet == {"m1": 1}
+    assert hot.demand_since(seen.now).unmet == {}
+    hot.count_unmet("m2")
+    assert hot.demand_since(seen.now).unmet == {"m2": 1}
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        b"",
+        b"{}",
+        b"soon|{}",
+        b"\xff|\xff",
+        b'1.5|{"seconds":0,"versions":{}}',
+        b'1.5|{"seconds":1e-300,"versions":{}}',
+        b'1.5|{"seconds":2,"versions":{},"front_seconds":-1}',
+        b'1.5|{"seconds":2,"versions":{"v":[1,1e300]}}',
+        b'1.5|{"seconds":2,"versions":{"v":[-1]}}',
+    ],
+)
 def test_f54_what_cannot_be_read_is_left_out(hot: HotState, raw_redis: Any, junk: bytes) -> None:
     beat(hot, "a", ONE, number=1)
     (window,) = raw_redis.keys("mr:demand:*")
@@ -67,6 +91,12 @@ def test_f54_what_cannot_be_read_is_left_out(hot: HotState, raw_redis: Any, junk
     raw_redis.hset(window, junk, b"1.5|" + junk)
     assert [sample.host_id for sample in hot.demand_since(0).samples] == ["a"]
     assert hot.demand_since(0).unmet == {}
+
+
+@pytest.mark.parametrize(("slots", "believed"), [(0.3, True), (0.0, False), (-1.0, False), (1e300, False)])
+def test_a_host_of_impossible_slots_is_none(slots: float, believed: bool) -> None:
+    told = Heartbeat("a", "boot a", "127.0.0.1", 1, HostState.READY, 1, 0, 0, 0, slots=slots)
+    assert (read_heartbeat(b"1.5|" + msgspec.json.encode(told)) is not None) == believed
 
 
 def test_a_window_that_is_none_is_made_anew(hot: HotState, raw_redis: Any) -> None:

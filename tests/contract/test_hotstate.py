@@ -86,6 +86,15 @@ def test_nothing_assigned_is_another_thing_than_nothing_known(hot: HotState, raw
     assert hot.beat(host("a")).assignments is None
 
 
+def test_f02_a_host_reminds_of_its_assignments_only_where_there_are_none(hot: HotState) -> None:
+    hot.remind_of_assignments("a", ["v1", "v2"])
+    assert hot.beat(host("a")).assignments == frozenset({"v1", "v2"})
+    for assigned in (["v3"], []):
+        assign(hot, "a", assigned)
+        hot.remind_of_assignments("a", ["v1", "v2"])
+        assert hot.beat(host("a")).assignments == frozenset(assigned)
+
+
 def test_a_forgotten_host_leaves_nothing(hot: HotState, raw_redis: Any) -> None:
     hot.beat(host("a"))
     assign(hot, "a", ["v1"])
@@ -259,6 +268,7 @@ def test_a_dropped_version_is_assigned_to_nobody(hot: HotState) -> None:
 
 
 def test_a_version_to_be_warmed_is_assigned_beside_the_others(hot: HotState) -> None:
+    hot.beat(host("a"))
     assign(hot, "a", ["v1"])
     hot.assign_too(["a", "b"], ["v2"])
     assert hot.beat(host("a")).assignments == frozenset({"v1", "v2"})

@@ -20,9 +20,10 @@ from chalicelib.contract.messages import (
     Scope,
     TokenKind,
     VersionFile,
+    WeightsFile,
     encode,
 )
-from chalicelib.ports import ChangePoint
+from chalicelib.ports import ChangePoint, Kept
 from chalicelib.records import (
     Account,
     Activation,
@@ -327,6 +328,37 @@ def test_tokens_are_counted_per_model(store: MongoStore) -> None:
     store.add_token(token("b", model_id="m2"))
     store.add_token(token("c", tenant="bob", model_id="m1"))
     assert store.count_tokens("alice", "m1", at=NOW) == 1
+
+
+def test_what_counts_against_quotas_is_counted_per_tenant_and_model(store: MongoStore) -> None:
+    weights = WeightsFile("00" * 32, 5, "w")
+    store.add_version(msgspec.structs.replace(version(1), weights=weights))
+    store.add_version(version(2, version_id="v2"))
+    store.add_version(msgspec.structs.replace(version(1, version_id="v3"), model_id="m2"))
+    store.add_version(version(1, version_id="v4", tenant="bob"))
+    assert store.kept("alice") == Kept(3, 3 * 2**31 + 5)
+    assert store.kept("alice", model_id="m1") == Kept(2, 2 * 2**31 + 5)
+    assert store.kept("bob", model_id="m2") == store.kept("carol") == Kept()
+
+
+@pytest.mark.parametrize("state", VersionState)
+def test_a_version_that_failed_or_was_deleted_does_not_count(store: MongoStore, state: VersionState) -> None:
+    store.add_version(msgspec.structs.replace(version(), state=state))
+    gone = state in (VersionState.FAILED, VersionState.DELETED)
+    assert store.kept("alice") == (Kept() if gone else Kept(1, 2**31))
+
+
+def test_models_are_found_by_name_and_counted_per_tenant(store: MongoStore) -> None:
+    for name in ("a", "b"):
+        store.ensure_model(model(name, model_id=name))
+    store.ensure_model(msgspec.structs.replace(model("a", tenant="bob", model_id="c"), pinned=True))
+    assert store.model_named("bob", "a") == store.model("bob", "c")
+    assert store.model_named("bob", "b") is None
+    assert (store.count_models("alice"), store.count_pinned("alice")) == (2, 0)
+    assert (store.count_models("bob"), store.count_pinned("bob")) == (1, 1)
+    store.delete_model(deleted(model("a", model_id="a"), NOW))
+    assert store.model_named("alice", "a") is None
+    assert store.count_models("alice") == 1
 
 
 def test_a_document_that_does_not_fit_reads_as_absent(store: MongoStore) -> None:

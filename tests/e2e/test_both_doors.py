@@ -21,11 +21,11 @@ import pytest
 import redis
 
 from chalicelib.contract import limits
-from chalicelib.contract.choice import rendezvous
 from chalicelib.contract.hotstate import HotState
 from chalicelib.contract.messages import (
     CandidateRecord,
     ModelRecord,
+    ReplicaState,
     Scope,
     TokenKind,
     TokenRecord,
@@ -39,6 +39,7 @@ from modelrocket import Client, Deployment
 from tests.support.graphs import marked
 from tests.support.hosts import HostProcess, running_host
 from tests.support.stack import RunningStack
+from tests.support.waiting import wait_for
 
 MISSING = "00000000-0000-4000-8000-000000000000"
 GOOD = {"modelInput": [[1]]}
@@ -58,15 +59,15 @@ def hot(stack: RunningStack) -> HotState:
 def lacking(
     stack: RunningStack, deployment: Deployment, hot: HotState, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[HostProcess]:
-    """A third host, called so that it is nobody's idea to have it hold the model."""
-    names = [name for name in stack.children if name.startswith("host")]
-    host_id = next(
-        one
-        for one in iter(lambda: uuid.uuid4().hex, "")
-        if rendezvous(deployment.model_id, [*names, one])[-1] == one
-    )
+    """A third host. When it comes both others have the model, and copies stay where they are."""
+    names = {name for name in stack.children if name.startswith("host")}
+
+    def ready_on() -> set[str]:
+        replicas = hot.replicas(deployment.model_id)
+        return {replica.host_id for _, replica in replicas if replica.state is ReplicaState.READY}
+
+    wait_for(lambda: ready_on() == names, what="both hosts to have the model")
     environ = {
-        "MODELROCKET_HOST_ID": host_id,
         "MODELROCKET_DISPATCH_KEY": load_or_create(stack.home).dispatch_key,
         "MODELROCKET_SANDBOX": "preferred",
         "MODELROCKET_ACCOUNT_REQUESTS_PER_SECOND": "20000",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -320,3 +321,29 @@ def test_f54_a_memory_that_is_no_text_and_a_heartbeat_of_another_release_are_non
     decision = fleet.tick()
     assert decision is not None
     assert "strange" not in {one.host_id for one in decision.actions if isinstance(one, Assign)}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param({"memory_bytes_max": 10**30}, id="memory"),
+        pytest.param({"in_flight": 10**400}, id="requests in flight"),
+        pytest.param({"memory_bytes_used": -1}, id="less than nothing"),
+    ],
+)
+def test_f07_a_host_that_says_what_cannot_be_keeps_no_other_from_its_work(
+    fleet: Fleet, said: dict[str, int]
+) -> None:
+    beat = msgspec.json.decode(msgspec.json.encode(beating("absurd"))) | said
+    seconds, _ = fleet.raw_redis.time()
+    fleet.raw_redis.hset("mr:hosts", "absurd", f"{seconds}.0|{json.dumps(beat)}")
+    assert fleet.tick() is not None
+    converged(fleet)
+
+
+@pytest.mark.parametrize("key", ["mr:prepare", "mr:capacity", "mr:capacity:boot"])
+def test_f07_a_key_of_another_kind_keeps_no_host_from_its_work(fleet: Fleet, key: str) -> None:
+    fleet.raw_redis.delete(key)
+    fleet.raw_redis.sadd(key, "x")
+    assert fleet.tick() is not None
+    converged(fleet)

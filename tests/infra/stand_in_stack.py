@@ -2,7 +2,8 @@
 
 Its children are as awkward as real ones: `server` has a child of its own and a
 grandchild in another session; `web` listens on a port; `deaf` ignores SIGTERM. In the scenario `pool`
-hosts come and go as HOME/wish.json says: those that end take a moment, and `host-3` is deaf.
+hosts come and go as HOME/wish.json says: those that end take a moment, `host-3` is deaf, `host-5` dies at
+once, and `host-6` cannot even be started.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import random
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -51,6 +53,10 @@ signal.signal(signal.SIGTERM, drain)
 print("here", flush=True)
 time.sleep(600)
 """
+_BROKEN: Final = """
+print("no memory left", flush=True)
+raise SystemExit(1)
+"""
 _POLICY: Final = RestartPolicy(delay_seconds_first=0.1, delay_seconds_max=0.2)
 
 
@@ -69,7 +75,9 @@ def child(home: Path, name: str, code: str, *arguments: str, port: int | None = 
 
 
 def host(home: Path, number: int) -> ChildSpec:
-    return child(home, host_name(number), _DEAF if number == 3 else _HOST)
+    folder = home / "missing" if number == 6 else home
+    spec = child(home, host_name(number), {3: _DEAF, 5: _BROKEN}.get(number, _HOST))
+    return replace(spec, working_directory=folder)
 
 
 def pool(home: Path) -> Pool:
@@ -77,7 +85,7 @@ def pool(home: Path) -> Pool:
         wish = decode(read_text(home / "wish.json"), CapacityWish)
         if wish is None:
             return Change()
-        start = tuple(host(home, number) for number in numbers_to_start(wish, members, hosts_max=4))
+        start = tuple(host(home, number) for number in numbers_to_start(wish, members, hosts_max=6))
         return Change(end=frozenset(wish.ending), start=start)
 
     return Pool((host(home, 1),), follow)

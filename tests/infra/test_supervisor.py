@@ -230,6 +230,27 @@ def test_hosts_come_and_go_as_is_wished_and_nobody_else_does(start: Start) -> No
     assert "Starting it again" not in output
 
 
+def test_a_host_that_does_not_come_up_takes_none_of_the_others_with_it(start: Start) -> None:
+    stack = start.ready("pool")
+    wish(stack, 5)
+    log = stack.home / "host-5.log"
+    wait_for(lambda: log.exists() and log.read_text().count("no memory left") > 5, what="some tries")
+    assert hosts(stack) >= {"host-1", "host-2", "host-3", "host-4"}
+
+    wish(stack, 4, "host-5")
+    wait_for(lambda: "host-5" not in stack.children, what="no further try")
+    wish(stack, 5, "host-5")
+    wait_for(lambda: "host-6" in stack.children, what="one that cannot be started at all")
+    wish(stack, 4, "host-5", "host-6")
+    wait_for(lambda: "host-6" not in stack.children, what="no further try")
+
+    stack.process.terminate()
+    output = stack.output()
+    assert stack.process.returncode == 0
+    assert "host-5 ended with exit code 1." in output
+    assert "host-6 cannot be started" in output
+
+
 @pytest.mark.parametrize(
     ("hosts_wished", "ending"),
     [pytest.param(4, (), id="while hosts start"), pytest.param(2, ("host-3",), id="while one drains")],

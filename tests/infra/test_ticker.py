@@ -6,8 +6,8 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,22 @@ import pytest
 from chalice.app import Rate
 
 from chalicelib.threadsafe import ThreadSafeChalice
-from infra.local.ticker import scheduled_event, tick_forever
+from infra.local.ticker import Stopped, scheduled_event, tick_forever
 from tests.support.stack import REPOSITORY
 from tests.support.waiting import DEADLINE_SECONDS, wait_for
 
 _STUCK = """
 import logging
+import os
 import time
 def coordinate(event, context):
     logging.getLogger("passes").warning("pass failed", extra={"reason": "the truth is away", "at": time})
     print("begun", flush=True)
-    time.sleep(600)
+    try:
+        time.sleep(600)
+    finally:
+        print("let go", flush=True)
+        time.sleep(float(os.environ["LAST_WORDS_SECONDS"]))
 """
 
 
@@ -62,12 +67,17 @@ def test_a_failed_tick_is_logged_and_the_next_one_comes() -> None:
 
 
 @pytest.fixture
-def stuck(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def last_words_seconds() -> float:
+    return 0.0
+
+
+@pytest.fixture
+def stuck(tmp_path: Path, last_words_seconds: float) -> Iterator[subprocess.Popen[str]]:
     (tmp_path / "stuck.py").write_text(_STUCK)
     process = subprocess.Popen(
         [sys.executable, "-m", "infra.local.ticker", "stuck:coordinate"],
         cwd=REPOSITORY,
-        env={"PYTHONPATH": str(tmp_path)},
+        env={"PYTHONPATH": str(tmp_path), "LAST_WORDS_SECONDS": str(last_words_seconds)},
         stdout=(tmp_path / "log").open("w"),
         text=True,
     )
@@ -76,15 +86,21 @@ def stuck(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     process.wait()
 
 
-def test_it_stops_in_the_middle_of_an_invocation(stuck: subprocess.Popen[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("last_words_seconds", "says_so"),
+    [pytest.param(0.0, True, id="which lets go"), pytest.param(600.0, False, id="which does not")],
+)
+def test_it_stops_in_the_middle_of_an_invocation(
+    stuck: subprocess.Popen[str], tmp_path: Path, says_so: bool
+) -> None:
     log = tmp_path / "log"
     wait_for(lambda: "begun" in log.read_text(), what="an invocation")
 
     stuck.send_signal(signal.SIGTERM)
 
     assert stuck.wait(DEADLINE_SECONDS) == 0
-    last = json.loads(log.read_text().splitlines()[-1])
-    assert (last["event"], last["in_the_middle"]) == ("ticker_stopped", True)
+    assert "let go" in log.read_text()
+    assert ("ticker_stopped" in log.read_text()) is says_so
 
 
 def test_what_an_invocation_logs_is_one_line_with_all_its_fields(
@@ -100,13 +116,13 @@ def test_what_an_invocation_logs_is_one_line_with_all_its_fields(
 
 def ticks(function: Any, *, until: int) -> list[dict[str, Any]]:
     """The events of this many invocations."""
-    stopping = threading.Event()
     events: list[dict[str, Any]] = []
 
     def log(event: dict[str, Any]) -> None:
         events.append(event)
         if len(events) > until:
-            stopping.set()
+            raise Stopped
 
-    tick_forever(function, stopping=stopping, pause_seconds=0.0, log=log)
+    with suppress(Stopped):
+        tick_forever(function, pause_seconds=0.0, log=log)
     return events

@@ -10,9 +10,11 @@ import msgspec
 import pytest
 
 from chalicelib import wiring
+from chalicelib.adapters.capacity_local import LocalCapacity
 from chalicelib.auth import Principal
 from chalicelib.contract import limits
 from chalicelib.contract.errors import DependencyFailed, InvalidRequest, NotFound
+from chalicelib.contract.hotstate import CapacityStatus
 from chalicelib.contract.messages import ModelRecord, Replica, ReplicaState
 from chalicelib.coordinator.planner import Assign, Policy, plan
 from chalicelib.decisions import Tick, ticks
@@ -24,6 +26,7 @@ from tests.support.coordinating import beating, coordinator, silence, tell
 from tests.support.uploads import deployed
 
 DATA = b"model bytes" * 100
+FROM_ZERO = msgspec.json.decode(b'{"scaling": {"hosts_min": 0}}', type=Policy)
 HASTY = msgspec.json.decode(b'{"placement": {"changes_min": 100}}', type=Policy)
 
 
@@ -142,7 +145,59 @@ def test_a_coordinator_that_is_woken_does_not_wait_for_its_next_tick(plane: Cont
     assert plane.hot.take_lease("next").mine, "an invocation that is over gives the lease back"
 
 
+def test_while_it_is_anothers_turn_nobody_takes_the_wake_up_from_it(plane: ControlPlane) -> None:
+    assert plane.hot.take_lease("the other").mine
+    times, slept = iter((0.0, 0.0, 1000.0)), list[float]()
+    loop = Loop(
+        tick_seconds=600,
+        loop_seconds=700,
+        monotonic=lambda: next(times),
+        wait=lambda seconds: wiring._wait(plane.hot, seconds),
+        sleep=slept.append,
+    )
+    plane.hot.wake()
+    assert coordinator(plane, "standing by", loop=loop).run() == 2
+    assert slept == [600]
+    assert plane.hot.wait_for_wake(0.1), "it is still there for the other"
+
+
+def test_a_coordinator_that_has_much_to_read_keeps_its_lease(
+    plane: ControlPlane, alice: Principal, raw_redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        deployed(plane, alice, DATA + b"%d" % number, name=f"model-{number}")
+    monkeypatch.setattr(limits, "PROJECTION_PAGE", 1)
+    put_models, left = plane.hot.put_models, []
+
+    def slow(models: Iterable[ModelRecord]) -> None:
+        now = raw_redis.time()[0]
+        left.append(float(raw_redis.hget("mr:coordinator", "until")) - now)
+        raw_redis.hset("mr:coordinator", "until", f"{now + 2}.0")
+        put_models(models)
+
+    monkeypatch.setattr(plane.hot, "put_models", slow)
+    decided(plane)
+    assert len(left) == 3
+    assert min(left) > limits.COORDINATOR_LEASE_SECONDS - 2
+
+
 # What is seen.
+
+
+def test_s9_a_request_that_found_no_host_brings_one_and_no_more(
+    plane: ControlPlane, alice: Principal
+) -> None:
+    version = deployed(plane, alice, DATA)
+    decider = coordinator(plane, "c", capacity=LocalCapacity(plane.hot), policy=FROM_ZERO)
+    plane.hot.put_capacity_status(CapacityStatus())
+    decider.tick()
+    plane.hot.count_unmet(version.model_id)
+    for number in range(1, 4):
+        decider.tick()
+        wish = plane.hot.capacity_wish()
+        assert wish is not None and wish.hosts == 1
+        plane.hot.put_capacity_status(CapacityStatus(running=("host-1",)))
+        tell(plane.hot, "host-1", {}, number=number)
 
 
 def test_hosts_that_say_nothing_are_not_idle(plane: ControlPlane, alice: Principal, raw_redis: Any) -> None:

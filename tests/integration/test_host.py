@@ -189,8 +189,12 @@ def test_f02_a_flushed_hot_state_is_told_everything_again(
     host: HostProcess, hot: HotState, servers: EmbeddedServers, raw_redis: Any
 ) -> None:
     record = prepare(hot, servers, onnx_models.marked(7))
+    assign(hot, host.host_id, [record.version_id])
+    before = heartbeat(hot, host)
+    wait_for(lambda: heartbeat(hot, host) != before, what="the host to hear what it is assigned")
     raw_redis.flushall()
     wait_for(lambda: ready_replicas(hot, record) == {host.boot_id}, what="the replica to come back")
+    assert hot.assignments([host.host_id]) == {host.host_id: (record.version_id,)}
     beat = heartbeat(hot, host)
     assert beat is not None and (beat.state, beat.versions_ready) == (HostState.READY, 1)
     assert prepare(hot, servers, onnx_models.marked(8)).number == 1

@@ -10,6 +10,7 @@ import pytest
 
 from chalicelib.answers import Accepted, Answers
 from chalicelib.auth import Principal
+from chalicelib.contract import limits
 from chalicelib.contract.errors import NoCapacity
 from chalicelib.contract.hotstate import CapacityStatus, HotState
 from chalicelib.contract.limits import BOOT_SECONDS_DEFAULT
@@ -65,21 +66,48 @@ def test_a_draining_host_is_none(world: World) -> None:
 
 
 def test_an_answer_that_is_fetched_later_waits_for_a_host(world: World) -> None:
-    plane = world.plane
-    answers = Answers(hot=plane.hot, router=world.router, payloads=plane.payloads, new_id=new_id)
-    authorization = f"Bearer {world.issued.plain}"
-    body = {"model": world.version.model_id, "inputs": json.loads(INPUTS)}
-    accepted = answers.accept(InferenceCall(json.dumps(body).encode(), authorization, "req-1", 25.0))
+    plane, answers = world.plane, answers_of(world)
+    accepted = answers.accept(deferred(world))
     assert isinstance(accepted, Accepted)
-    assert answers.fetch(authorization, accepted.answer_id) is None
+    assert answers.fetch(authorization(world), accepted.answer_id) is None
 
     world.add_host("a", lambda _: PROMISE)
-    assert answers.fetch(authorization, accepted.answer_id) is None
+    assert answers.fetch(authorization(world), accepted.answer_id) is None
     view = plane.hot.answer(accepted.answer_id)
 
     assert world.asked() == ["a"]
     assert view is not None and (view.dispatched.host_id, view.dispatched.number) == ("a", 1)
     assert plane.hot.demand_since(0).unmet == {world.version.model_id: 2}
+
+
+def test_f74_not_any_number_of_requests_waits_for_a_host(
+    world: World, raw_redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "ANSWERS_WAITING_MAX", 2)
+    answers = answers_of(world)
+    for _ in range(2):
+        assert isinstance(answers.accept(deferred(world)), Accepted)
+    with pytest.raises(NoCapacity):
+        answers.accept(deferred(world))
+    assert len(raw_redis.keys("mr:answer:*")) == 2
+    assert raw_redis.ttl(f"mr:waiting:{world.version.tenant}") > 0
+
+    world.add_host("a", lambda _: PROMISE)
+    assert isinstance(answers.accept(deferred(world)), Accepted)
+
+
+def answers_of(world: World) -> Answers:
+    plane = world.plane
+    return Answers(hot=plane.hot, router=world.router, payloads=plane.payloads, new_id=new_id)
+
+
+def authorization(world: World) -> str:
+    return f"Bearer {world.issued.plain}"
+
+
+def deferred(world: World) -> InferenceCall:
+    body = {"model": world.version.model_id, "inputs": json.loads(INPUTS)}
+    return InferenceCall(json.dumps(body).encode(), authorization(world), "req-1", 25.0)
 
 
 @pytest.mark.parametrize(

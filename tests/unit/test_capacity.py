@@ -37,6 +37,7 @@ def test_a_boot_lasts_from_the_wish_to_the_first_ready_host(
         pytest.param(12, 18, id="under way"),
         pytest.param(29.5, 2, id="as good as here"),
         pytest.param(500, 2, id="overdue"),
+        pytest.param(-3600, 30, id="after the clock was set back"),
     ],
 )
 def test_callers_are_told_what_is_left_of_a_boot(waited: float, expected: float) -> None:

@@ -244,3 +244,18 @@ def test_connections_to_a_host_that_nobody_asks_any_more_are_closed() -> None:
         now[0] += limits.IDLE_SECONDS_MAX
         ask(calls, host.at)
         assert left.wait(5)
+
+
+def test_s11_the_time_that_sending_takes_is_not_given_again_for_the_answer() -> None:
+    now, body = [0.0], bytes(8 * limits.MIB)
+
+    def reads_slowly(caller: socket.socket, request: bytes) -> bool:
+        now[0] = 6.0
+        left = len(body) - len(request)
+        while left > 0:
+            left -= len(caller.recv(limits.MIB))
+        return says(OK)(caller, b"")
+
+    with played(reads_slowly) as host, pytest.raises(HostUnreachable) as raised:
+        ask(HttpHostCalls(lambda: now[0]), host.at, body, timeout=5.0)
+    assert raised.value.timed_out

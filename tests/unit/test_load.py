@@ -65,9 +65,8 @@ def test_hosts_that_have_not_told_count_with_what_they_have_in_flight() -> None:
 
 
 def test_requests_that_found_no_host_count_by_the_second() -> None:
-    assert fleet_sample({}, (), {}, Demand(NOW, unmet={"m1": 5, "m2": 10})).unmet == 1.5
-    demands = model_demands({}, {}, Demand(NOW, unmet={"m1": 5}), drain_seconds=DRAIN)
-    assert demands == {"m1": ModelDemand(0.0, 0.0, 0.5)}
+    demands = model_demands({}, {}, Demand(NOW, 5.0, unmet={"m1": 5}), drain_seconds=DRAIN)
+    assert demands == {"m1": ModelDemand(0.0, 0.0, 1.0)}
 
 
 def test_a_models_slots_are_those_it_runs_in_and_those_that_work_off_what_waits() -> None:

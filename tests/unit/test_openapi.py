@@ -50,6 +50,12 @@ def test_every_reference_leads_somewhere(described: dict[str, Any]) -> None:
         assert named <= set(described["components"][kind])
 
 
+@pytest.mark.parametrize("path", ["/v1/fleet/decisions", "/v1/models/{model_id}/decisions"])
+def test_a_page_says_how_long_it_may_be(described: dict[str, Any], path: str) -> None:
+    parameters = {one["name"]: one["schema"] for one in described["paths"][path]["get"]["parameters"]}
+    assert parameters["limit"] == {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}
+
+
 def test_types_say_what_their_fields_are(described: dict[str, Any]) -> None:
     bare = {
         name

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from chalicelib.settings import CapacityKind, HashCost, InvalidSettings, Settings, SignUpMode
+from chalicelib.contract import limits
+from chalicelib.published import QuotaLimits, published
+from chalicelib.settings import (
+    AccountQuotas,
+    CapacityKind,
+    HashCost,
+    InvalidSettings,
+    Settings,
+    SignUpMode,
+)
 
 ENVIRON = {
     "MODELROCKET_MONGO_URL": "mongodb://127.0.0.1:1/",
@@ -29,6 +38,22 @@ def test_parts_smaller_than_s3_takes_are_refused(given: str) -> None:
     with pytest.raises(InvalidSettings, match="MODELROCKET_UPLOAD_PART_BYTES"):
         Settings.from_env({**ENVIRON, "MODELROCKET_UPLOAD_PART_BYTES": given})
     assert Settings.from_env({**ENVIRON, "MODELROCKET_UPLOAD_PART_BYTES": "5242880"})
+
+
+def test_quotas_are_as_given_and_published() -> None:
+    given = {"ACCOUNT_MODELS": "1", "MODEL_VERSIONS": "2", "ACCOUNT_BYTES": "3", "ACCOUNT_PINNED": "0"}
+    environ = {f"MODELROCKET_{name}": text for name, text in given.items()}
+    settings = Settings.from_env({**ENVIRON, **environ})
+    assert settings.quotas == AccountQuotas(models=1, model_versions=2, bytes=3, pinned=0)
+    assert published(settings).quotas == QuotaLimits(1, 2, 3, 0)
+    assert Settings.from_env(ENVIRON).quotas.bytes == limits.ACCOUNT_BYTES_MAX
+
+
+@pytest.mark.parametrize("name", ["ACCOUNT_MODELS", "MODEL_VERSIONS", "ACCOUNT_BYTES", "ACCOUNT_PINNED"])
+@pytest.mark.parametrize("given", ["-1", "1.5", "500 GiB", ""])
+def test_a_quota_that_is_no_count_is_refused(name: str, given: str) -> None:
+    with pytest.raises(InvalidSettings, match=f"MODELROCKET_{name}:"):
+        Settings.from_env({**ENVIRON, f"MODELROCKET_{name}": given})
 
 
 @pytest.mark.parametrize("given", ["", "OPEN", "everyone", "yes"])

@@ -44,19 +44,31 @@ class MongoModels:
         with translated():
             self._models.create_index([("tenant", ASCENDING), ("name", ASCENDING)], unique=True)
             self._models.create_index([("tenant", ASCENDING), ("_id", ASCENDING)])
+            self._models.create_index([("tenant", ASCENDING), ("pinned", ASCENDING)])
             for collection in (self._models, self._tombstones):
                 collection.create_index([("changed_at", ASCENDING), ("_id", ASCENDING)])
 
     def ensure_model(self, model: Model) -> Model:
         with translated():
             _add(self._models, model)
-            query = {"tenant": model.tenant, "name": model.name}
-            return required(self._models.find_one(query, _WITHOUT_HISTORY), Model)
+            return required(self._named(model.tenant, model.name), Model)
 
     def model(self, tenant: str, model_id: str) -> Model | None:
         with translated():
             found = self._models.find_one({"tenant": tenant, "_id": model_id}, _WITHOUT_HISTORY)
             return read(found, Model)
+
+    def model_named(self, tenant: str, name: str) -> Model | None:
+        with translated():
+            return read(self._named(tenant, name), Model)
+
+    def count_models(self, tenant: str) -> int:
+        with translated():
+            return self._models.count_documents({"tenant": tenant})
+
+    def count_pinned(self, tenant: str) -> int:
+        with translated():
+            return self._models.count_documents({"tenant": tenant, "pinned": True})
 
     def models(self, tenant: str, after: str, limit: int) -> Sequence[Model]:
         return _models_in(self._models, {"tenant": tenant, "_id": {"$gt": after}}, limit)
@@ -109,6 +121,9 @@ class MongoModels:
             if tombstone is not None:
                 self._tokens.delete_many({"tenant": tombstone.tenant, "model_id": model_id})
                 self._tombstones.delete_one({"_id": model_id})
+
+    def _named(self, tenant: str, name: str) -> Document | None:
+        return self._models.find_one({"tenant": tenant, "name": name}, _WITHOUT_HISTORY)
 
 
 def _models_in(collection: Collection[Document], query: Document, limit: int) -> Sequence[Model]:

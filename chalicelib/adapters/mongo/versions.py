@@ -19,10 +19,17 @@ from chalicelib.adapters.mongo.database import (
     translated,
 )
 from chalicelib.contract.messages import Preparation, PrepareResult, VersionFile, encode
-from chalicelib.records import VERSION_MOVES, Version, VersionState
+from chalicelib.ports import Kept
+from chalicelib.records import VERSION_MOVES, VERSIONS_KEPT, Version, VersionState
 
 _FOUND: Final = ("signature", "passport", "certificate")
 """What a version has from the host that prepared it."""
+_SUMS: Final[Document] = {
+    "_id": None,
+    "versions": {"$sum": 1},
+    "graphs": {"$sum": "$bytes"},
+    "weights": {"$sum": "$weights.bytes"},
+}
 
 
 class MongoVersions:
@@ -40,6 +47,10 @@ class MongoVersions:
                 [("state", ASCENDING), ("activation_pending", ASCENDING), ("created_at", ASCENDING)]
             )
             self._versions.create_index([("state", ASCENDING), ("_id", ASCENDING)])
+            self._versions.create_index([("tenant", ASCENDING), ("state", ASCENDING)])
+            self._versions.create_index(
+                [("tenant", ASCENDING), ("model_id", ASCENDING), ("state", ASCENDING)]
+            )
 
     def add_version(self, version: Version) -> bool:
         with translated():
@@ -66,6 +77,14 @@ class MongoVersions:
                 break
             after = page[-1].number
         return tuple(found[:limit])
+
+    def kept(self, tenant: str, *, model_id: str | None = None) -> Kept:
+        query: Document = {"tenant": tenant, "state": {"$in": [state.value for state in VERSIONS_KEPT]}}
+        if model_id is not None:
+            query["model_id"] = model_id
+        with translated():
+            found = list(self._versions.aggregate([{"$match": query}, {"$group": _SUMS}]))
+        return Kept(found[0]["versions"], found[0]["graphs"] + found[0]["weights"]) if found else Kept()
 
     def any_version(self, version_id: str) -> Version | None:
         with translated():

@@ -31,6 +31,7 @@ flushed and rebuilds itself. Ages are compared with the server's own clock.
     mr:prepare:<version id>  the stage a job is in; its presence says that a job exists
     mr:results               stream of PrepareResult
     mr:answer:<answer id>    an answer that is fetched later, see `answers`
+    mr:waiting:<tenant>      how many of an account's requests were lately left to wait for a host
     mr:swept                 payloads that are over were deleted lately
     mr:usage:…               counters of requests by minute, see `metering`
     mr:audit:late            list of audit entries that wait for the truth, as JSON

@@ -135,6 +135,13 @@ class Answers(Connected):
         with translated():
             self._change_answer(keys=[keys.answer(answer_id)], args=args)
 
+    def may_wait(self, tenant: str) -> bool:
+        """Whether one more of its requests may wait until there is a host. Counts it."""
+        name = keys.waiting(tenant)
+        with translated(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.set(name, 0, nx=True, ex=limits.ANSWERS_WAITING_SECONDS).incr(name)
+            return bool(pipe.execute()[1] <= limits.ANSWERS_WAITING_MAX)
+
     def finish_answer(self, answer_id: str, head: Head, body: bytes) -> bool:
         """False when there is no such answer any more, or it has ended before."""
         with translated():

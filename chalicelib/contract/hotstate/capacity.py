@@ -23,7 +23,7 @@ from chalicelib.contract.hotstate import keys
 from chalicelib.contract.hotstate.connected import Connected, translated
 from chalicelib.contract.hotstate.coordination import FENCE, fenced
 from chalicelib.contract.hotstate.fleet import read_heartbeat
-from chalicelib.contract.messages import Heartbeat, HostState, decode, encode
+from chalicelib.contract.messages import Count, Heartbeat, HostState, decode, encode
 
 _STATUS_SECONDS: Final = 15
 """Who starts hosts and has said nothing for so long is taken to be away."""
@@ -46,9 +46,9 @@ end
 class CapacityWish(msgspec.Struct, frozen=True):
     """How many hosts there should be beside those in `ending`, which may be stopped now; nobody else may."""
 
-    hosts: int
+    hosts: Count
     ending: tuple[str, ...]
-    epoch: int
+    epoch: Count
 
 
 class CapacityStatus(msgspec.Struct, frozen=True):
@@ -87,8 +87,8 @@ class Outlook(msgspec.Struct, frozen=True):
 
     @property
     def seconds(self) -> float:
-        """Until there is one."""
-        return max(_OVERDUE_SECONDS, self.boot_seconds - self.waited)
+        """Until there is one. Whatever the server's clock did: no longer than a boot takes."""
+        return max(_OVERDUE_SECONDS, self.boot_seconds - max(0.0, self.waited))
 
 
 class Capacity(Connected):
@@ -108,7 +108,7 @@ class Capacity(Connected):
 
     def capacity_wish(self) -> CapacityWish | None:
         with translated():
-            return decode(self._redis.get(keys.CAPACITY), CapacityWish)
+            return decode(self._text(keys.CAPACITY), CapacityWish)
 
     def forget_capacity_wish(self) -> None:
         """It was for hosts that are no more."""
@@ -122,13 +122,13 @@ class Capacity(Connected):
     def capacity_status(self) -> CapacityStatus | None:
         """None where nobody says that it starts hosts."""
         with translated():
-            return decode(self._redis.get(keys.CAPACITY_STATUS), CapacityStatus)
+            return decode(self._text(keys.CAPACITY_STATUS), CapacityStatus)
 
     def watch_boots(self) -> None:
         """Measure how long hosts take to come: to be called at every look at the fleet."""
         with translated(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.time().get(keys.CAPACITY).get(keys.CAPACITY_BOOT).hvals(keys.HOSTS)
-            (seconds, micros), raw_wish, raw_boot, raw_hosts = pipe.execute()
+            pipe.time().mget(keys.CAPACITY, keys.CAPACITY_BOOT).hvals(keys.HOSTS)
+            (seconds, micros), (raw_wish, raw_boot), raw_hosts = pipe.execute()
         wish, boot = decode(raw_wish, CapacityWish), decode(raw_boot, Boot) or Boot()
         if wish is None:
             return
@@ -160,6 +160,11 @@ class Capacity(Connected):
         rounds = max(1, math.ceil(seconds / _WAKE_WAIT_SECONDS_MAX))
         with translated():
             return any(self._redis.blpop([keys.WAKE], timeout=seconds / rounds) for _ in range(rounds))
+
+    def _text(self, name: str) -> bytes | None:
+        """None also for what is no text."""
+        (found,) = self._redis.mget(name)
+        return found if isinstance(found, bytes) else None
 
 
 def _is_ready(host: Heartbeat | None, now: float) -> bool:

@@ -23,6 +23,7 @@ from chalicelib.contract.hotstate import keys
 from chalicelib.contract.hotstate.connected import Connected, translated
 
 _STALE: Final = "STALE"
+_EPOCHS_END: Final = 10**15
 
 FENCE: Final = f"""
 local standing = redis.pcall('HGET', '{keys.COORDINATOR}', 'epoch')
@@ -54,22 +55,27 @@ if redis.pcall('HGET', KEYS[1], 'holder') == ARGV[1] then
 end
 """
 
-# Never back, and only for who has the lease.
+# Never back, and only for who has the lease. What no coordinator can have had is no epoch.
 _RAISE: Final = f"""
 local holder, epoch = unpack(redis.call('HMGET', KEYS[1], 'holder', 'epoch'))
-if holder ~= ARGV[2] or (tonumber(epoch or '') or 0) > tonumber(ARGV[1]) then
+local standing = tonumber(epoch or '') or 0
+if holder ~= ARGV[2] or (standing > tonumber(ARGV[1]) and standing < {_EPOCHS_END}) then
   return redis.error_reply('{_STALE} another holder or a later epoch stands there')
 end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1])
 """
 
-# An empty id says that something was assigned, if only nothing.
+# An empty id says that something was assigned, if only nothing. A host that has left meanwhile gets nothing:
+# nobody would take it away again.
 _ASSIGN: Final = (
     FENCE
     + """
 redis.call('DEL', KEYS[1])
+if redis.call('HEXISTS', KEYS[2], ARGV[2]) == 0 then
+  return
+end
 redis.call('SADD', KEYS[1], '')
-for first = 2, #ARGV, 1000 do
+for first = 3, #ARGV, 1000 do
   redis.call('SADD', KEYS[1], unpack(ARGV, first, math.min(first + 999, #ARGV)))
 end
 """
@@ -135,7 +141,8 @@ class Coordination(Connected):
         args: list[str | float] = [holder, limits.COORDINATOR_LEASE_SECONDS]
         with translated():
             mine, has, epoch = self._lease(keys=[keys.COORDINATOR], args=args)
-        return Lease(bool(mine), has.decode(errors="replace"), int(epoch) if epoch.isdigit() else 0)
+        standing = int(epoch) if epoch.isdigit() and len(epoch) < len(str(_EPOCHS_END)) else 0
+        return Lease(bool(mine), has.decode(errors="replace"), standing)
 
     def release_lease(self, holder: str) -> None:
         """The next one may begin at once. Safe to repeat."""
@@ -151,9 +158,10 @@ class Coordination(Connected):
             self._raise(keys=[keys.COORDINATOR], args=[epoch, holder])
 
     def assign(self, host_id: str, version_ids: Iterable[str], *, epoch: int) -> None:
-        """Set, never add: the host may hold exactly these."""
+        """Set, never add: the host may hold exactly these. Nothing for one that is not registered."""
+        names = [keys.assignments(host_id), keys.HOSTS]
         with fenced():
-            self._assign(keys=[keys.assignments(host_id)], args=[epoch, *sorted(version_ids)])
+            self._assign(keys=names, args=[epoch, host_id, *sorted(version_ids)])
 
     def forget_silent_host(self, host_id: str, *, silent_seconds: float, epoch: int) -> bool:
         """Drop its registration, assignments and leases. False where it was heard of since."""

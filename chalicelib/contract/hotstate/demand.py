@@ -3,7 +3,7 @@
 Kept in windows of `WINDOW_SECONDS` of the server's clock, each a hash:
 
     <host id>/<boot id>/<beat>  <told at>|HostLoad
-    unmet/<model id>            requests that found no host
+    unmet/<model id>/<second>   <the last one at>|requests that found no host
 
 A beat whose reply was lost comes again under its number, with what has happened since: the latest counts.
 """
@@ -24,6 +24,9 @@ WINDOW_SECONDS: Final = 10
 KEPT_SECONDS: Final = 120
 _UNMET: Final = b"unmet/"
 _TIME_LENGTH_MAX: Final = 24
+_COUNT_LENGTH_MAX: Final = 12
+_SECONDS_MIN: Final = 0.5
+"""Whoever asks twice at once is not told of endless rates."""
 
 TELL: Final = f"""
 local function tell_load(time, now, field, load)
@@ -37,11 +40,17 @@ end
 """Lua, for the script of the heartbeat. `time` is what TIME says, and `now` the same as one number."""
 
 _COUNT_UNMET: Final = f"""
-local window = '{keys.DEMAND}' .. math.floor(redis.call('TIME')[1] / {WINDOW_SECONDS})
-if type(redis.pcall('HINCRBY', window, ARGV[1], 1)) == 'table' then
+local time = redis.call('TIME')
+local window = '{keys.DEMAND}' .. math.floor(time[1] / {WINDOW_SECONDS})
+local field = ARGV[1] .. '/' .. time[1]
+local before = redis.pcall('HGET', window, field)
+if type(before) == 'table' then
   redis.call('DEL', window)
-  redis.call('HSET', window, ARGV[1], 1)
+  before = false
 end
+local count = before and tonumber(string.match(before, '|(%d+)$') or '') or 0
+local now = time[1] .. '.' .. string.format('%06d', time[2])
+redis.call('HSET', window, field, now .. '|' .. string.format('%d', count + 1))
 redis.call('EXPIRE', window, {KEPT_SECONDS})
 if redis.call('EXISTS', KEYS[1]) == 0 then
   redis.call('RPUSH', KEYS[1], 1)
@@ -65,12 +74,18 @@ class Demand:
     """What was told after some time, in the order it was. `now` is the server's clock.
 
     Attributes:
-        unmet: by model id, requests that found no host, in all windows that were read.
+        seconds: for so long it was told.
+        unmet: by model id, requests that found no host.
     """
 
     now: float
+    seconds: float = float(WINDOW_SECONDS)
     samples: tuple[HostSample, ...] = ()
     unmet: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def unmet_per_second(self) -> dict[str, float]:
+        return {model_id: count / self.seconds for model_id, count in self.unmet.items()}
 
 
 class Demands(Connected):
@@ -98,19 +113,25 @@ class Demands(Connected):
         latest: dict[tuple[str, str, int], HostSample] = {}
         unmet: dict[str, int] = {}
         for entry in (entry for window in windows if isinstance(window, dict) for entry in window.items()):
-            for model_id, count in _read_unmet(*entry):
-                unmet[model_id] = unmet.get(model_id, 0) + count
+            for model_id, told_at, count in _read_unmet(*entry):
+                if told_at > at:
+                    unmet[model_id] = unmet.get(model_id, 0) + count
             for sample in _read_sample(*entry):
                 key = sample.host_id, sample.boot_id, sample.beat
                 if sample.at > at and (key not in latest or latest[key].at < sample.at):
                     latest[key] = sample
         samples = sorted(latest.values(), key=lambda sample: (sample.at, sample.host_id, sample.beat))
-        return Demand(now, tuple(samples), unmet)
+        seconds = min(max(now - at, _SECONDS_MIN), float(KEPT_SECONDS))
+        return Demand(now, seconds, tuple(samples), unmet)
 
 
-def _read_unmet(name: bytes, value: bytes) -> Iterator[tuple[str, int]]:
-    if name.startswith(_UNMET) and value.isdigit():
-        yield name.removeprefix(_UNMET).decode(errors="replace"), int(value)
+def _read_unmet(name: bytes, value: bytes) -> Iterator[tuple[str, float, int]]:
+    """Model id, when the last one came, and how many did in that second; nothing where it is none."""
+    told, _, count = value.partition(b"|")
+    at = read_time(told)
+    if name.startswith(_UNMET) and at is not None and len(count) <= _COUNT_LENGTH_MAX and count.isdigit():
+        model_id, _, _ = name.removeprefix(_UNMET).decode(errors="replace").rpartition("/")
+        yield model_id, at, int(count)
 
 
 def _read_sample(name: bytes, value: bytes) -> Iterator[HostSample]:
@@ -120,7 +141,7 @@ def _read_sample(name: bytes, value: bytes) -> Iterator[HostSample]:
     host_id, _, rest = name.decode(errors="replace").partition("/")
     boot_id, _, beat = rest.partition("/")
     at = read_time(told)
-    if load is not None and load.seconds > 0 and beat.isdigit() and at is not None:
+    if load is not None and beat.isdigit() and at is not None:
         yield HostSample(host_id, boot_id, int(beat), at, load)
 
 

@@ -49,6 +49,17 @@ return {known, assigned.err and {} or assigned}
 """
 )
 
+# As `Coordination.assign` writes them; only where there are none.
+_REMIND: Final = """
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  return
+end
+redis.call('SADD', KEYS[1], '')
+for first = 1, #ARGV, 1000 do
+  redis.call('SADD', KEYS[1], unpack(ARGV, first, math.min(first + 999, #ARGV)))
+end
+"""
+
 # From now, by the server's clock.
 _QUARANTINE: Final = """
 local till = tonumber(redis.call('TIME')[1]) + tonumber(ARGV[2])
@@ -71,6 +82,7 @@ class Fleet(Connected):
     def __init__(self, client: redis.Redis) -> None:
         super().__init__(client)
         self._heartbeat = self._redis.register_script(_HEARTBEAT)
+        self._remind = self._redis.register_script(_REMIND)
         self._quarantine = self._redis.register_script(_QUARANTINE)
 
     def beat(self, heartbeat: Heartbeat, load: HostLoad | None = None, *, number: int = 0) -> HeartbeatReply:
@@ -95,6 +107,13 @@ class Fleet(Connected):
             known, assigned = self._heartbeat(keys=names, args=args)
         assignments = frozenset(item.decode() for item in assigned if item)
         return HeartbeatReply(bool(known), assignments if assigned else None)
+
+    def remind_of_assignments(self, host_id: str, version_ids: Iterable[str]) -> None:
+        """What this host was assigned, if the hot state has forgotten it: else the coordinator would take the
+        host for an empty one, and assign it little by little what it holds, and nothing else.
+        """
+        with translated():
+            self._remind(keys=[keys.assignments(host_id)], args=sorted(version_ids))
 
     def hosts(self) -> tuple[float, tuple[Heartbeat, ...]]:
         """The server's time and every host that has registered, dead ones included."""

@@ -88,9 +88,12 @@ class Jobs(Connected):
             return None
 
     def jobs_unfinished(self) -> int:
-        """Jobs that no host has taken, and those that one is about."""
+        """Jobs that no host has taken, and those that one is about; none where there is no queue of jobs."""
         with translated():
-            return int(self._redis.xlen(keys.JOBS))
+            try:
+                return int(self._redis.xlen(keys.JOBS))
+            except redis.ResponseError:
+                return 0
 
     def results(self, *, count: int) -> tuple[tuple[str, PrepareResult | None], ...]:
         """The oldest results not yet dropped; None where one does not decode."""

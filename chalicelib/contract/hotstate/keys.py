@@ -77,6 +77,10 @@ def known(who: str) -> str:
     return f"mr:known:{who}"
 
 
+def waiting(tenant: str) -> str:
+    return f"mr:waiting:{tenant}"
+
+
 def answer(answer_id: str) -> str:
     return f"mr:answer:{answer_id}"
 

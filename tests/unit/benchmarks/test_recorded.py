@@ -101,6 +101,16 @@ def test_a_model_on_no_host_makes_its_callers_wait_for_its_load() -> None:
     assert outcome.cold == pytest.approx(20 * 2.0)
 
 
+def test_no_request_is_counted_twice() -> None:
+    fixed = Policy(scaling=ScalingPolicy(hosts_min=0, hosts_max=1))
+    full = world(hosts=(), policy=fixed, load_ms=5_000)
+    seen = [full.tick(slots(9), seconds=TICK) for _ in range(12)]
+    assert seen[0].cold == 0, "nobody loads it"
+    assert any(one.cold for one in seen)
+    assert any(one.late for one in seen)
+    assert all(one.unserved + one.late + one.cold <= one.requests * (1 + 1e-9) for one in seen)
+
+
 def test_what_finds_no_host_is_unserved_and_starts_one() -> None:
     from_zero = world(hosts=(), policy=Policy(scaling=ScalingPolicy(hosts_min=0, hosts_max=2)))
     seen = [from_zero.tick(slots(1), seconds=TICK) for _ in range(8)]
@@ -168,6 +178,31 @@ def test_wishes_are_read_and_nonsense_is_named() -> None:
     ):
         with pytest.raises(replay.CannotReplay, match="--what-if"):
             replay.circumstances([nonsense], POLICY)
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        pytest.param("lose=nobody@5", "no such host. Those there were: ", id="a host that never was"),
+        pytest.param("lose=@1e9", "only .* seconds were recorded", id="after the end"),
+    ],
+)
+def test_a_loss_that_would_make_no_difference_is_refused(day: tuple[Tick, ...], wish: str, said: str) -> None:
+    with pytest.raises(replay.CannotReplay, match=said):
+        replay.compared(day, [wish])
+
+
+def test_a_stack_that_does_not_run_is_to_be_started(capsys: pytest.CaptureFixture[str]) -> None:
+    nobody = "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100"
+    assert replay.main([], {"MODELROCKET_MONGO_URL": nobody}) == 2
+    assert "make up" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("wrong", ["--hours=nan", "--hours=-1", "--until=soon"])
+def test_times_that_are_none_are_refused(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        replay.main([wrong], {})
+    assert "expected, got" in capsys.readouterr().err
 
 
 def test_the_comparison_has_a_row_and_a_line_for_each_course(day: tuple[Tick, ...]) -> None:

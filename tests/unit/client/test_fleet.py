@@ -117,6 +117,20 @@ def test_a_model_is_explained_by_its_name() -> None:
     assert nowhere.strip() == "digits is to be on no host: it is loaded when it is asked for."
 
 
+def test_a_model_is_explained_as_far_back_as_was_asked() -> None:
+    line = {"number": 7, "at": "", "reasons": []}
+    pages = [
+        {"hosts": ["host-1"], "decisions": [line] * 100, "next": 9},
+        {"hosts": ["host-1"], "decisions": [line] * 5, "next": None},
+    ]
+    server = Server({"models": [MODEL], "next": None}, *pages, {"sharing": []})
+    assert len(server.client.fleet.explain("digits", entries=150).decisions) == 105
+    assert [asked for path, asked in server.asked if path.endswith("/decisions")] == [
+        {"limit": "100"},
+        {"limit": "50", "before": "9"},
+    ]
+
+
 def test_a_model_is_pinned() -> None:
     server = Server({"models": [MODEL], "next": None}, {})
     server.client.fleet.pin("digits")

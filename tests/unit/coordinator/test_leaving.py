@@ -174,3 +174,32 @@ def test_every_busy_model_is_elsewhere_when_most_of_a_fleet_leaves() -> None:
     assert len(made.memory.leaving) == 2, "at most half of the fleet at a time"
     staying = {one.host_id for one in hosts} - made.memory.leaving.keys()
     assert all(staying.intersection(held) for held in holders(applied(state, made)).values())
+
+
+def test_a_host_does_not_go_while_those_that_stay_only_start() -> None:
+    hosts = (host("a", assigned=["m"]), host("b", state=HostState.LAUNCHING))
+    leaving = remembered(leaving={"a": NOW - 10})
+    made = plan(two_hosts(model("m", concurrency=1), hosts=hosts, memory=leaving), ONE_HOST)
+    assert sizes(made) == []
+    assert made.memory.leaving == {"a": NOW - 10}
+
+
+def test_a_host_nobody_asked_for_goes_when_its_provider_has_had_time_to_end_it() -> None:
+    """One that was forgotten and is back, say, while the fleet was told to have one less."""
+    hosts = (host("a"), host("b"), host("c"))
+    state = two_hosts(hosts=hosts, desired=1, memory=remembered())
+    seen = []
+    for _ in range(100):
+        made = plan(state, ONE_HOST)
+        seen += [(state.now - NOW, action) for action in sizes(made)]
+        running = tuple(one for one in "abc" if one not in made.memory.ending)
+        state = later(applied(state, made), 10, concurrency=0)
+        state = msgspec.structs.replace(
+            state,
+            hosts=tuple(one for one in state.hosts if one.host_id in running),
+            capacity=CapacityView(seen[-1][1].hosts if seen else 1, running),
+        )
+    assert [action.hosts for _, action in seen][-1] == 1
+    assert len(state.hosts) == 1
+    assert min(at for at, _ in seen) >= ONE_HOST.placement.beyond_seconds_max
+    assert state.memory is not None and state.memory.beyond_since is None

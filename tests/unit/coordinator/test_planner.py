@@ -138,6 +138,12 @@ def test_models_in_use_need_hosts_that_can_hold_them(ago: float, pinned: bool, e
     assert size(plan(state, POLICY)) == expected
 
 
+def test_a_model_that_no_host_can_hold_does_not_buy_a_fleet() -> None:
+    huge = model("huge", memory_bytes=50_000, pinned=True)
+    state = fleet([host("a")], [huge], capacity=CapacityView(1, ("a",)), concurrency=0)
+    assert size(plan(state, POLICY)) == 2
+
+
 def test_where_nobody_starts_hosts_the_fleet_is_left_as_it_is() -> None:
     made = plan(fleet([host("a"), host("b")], concurrency=90, memory=remembered()), POLICY)
     assert not any(isinstance(action, SetCapacity) for action in made.actions)

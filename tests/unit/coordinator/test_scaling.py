@@ -259,6 +259,13 @@ def test_noise_is_no_trend() -> None:
     assert world.hosts <= 11
 
 
+def test_people_are_told_when_it_is_the_floor_or_the_ceiling() -> None:
+    policy = msgspec.structs.replace(POLICY, hosts_min=2, hosts_max=4)
+    idle, busy = World(policy, hosts=2).settled(0), World(policy).settled(600)
+    assert idle.tick(0).reasons[1:] == ("the floor is 2",)
+    assert busy.tick(600).reasons[1:] == ("the ceiling is 4",)
+
+
 def test_the_ceiling_holds_and_a_fleet_above_it_shrinks_by_steps_at_once() -> None:
     world = World(msgspec.structs.replace(POLICY, hosts_max=12)).settled(600)
     assert world.hosts == 12

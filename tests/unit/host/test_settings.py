@@ -73,6 +73,8 @@ def test_every_problem_is_named_at_once() -> None:
         pytest.param("HOST_NETWORK", "10.0.0.1/8", id="a network has no host bits"),
         pytest.param("ACCOUNT_REQUESTS_PER_SECOND", "nan", id="a rate is a number"),
         pytest.param("ACCOUNT_CONCURRENCY", "0", id="a cap is above 0"),
+        pytest.param("HOST_SLOTS", "0.001", id="a host takes something"),
+        pytest.param("HOST_SLOTS", "inf", id="slots are a number"),
         pytest.param("HOST_PORT", "http", id="a port is a number"),
         pytest.param("REDIS_URL", "http://x", id="redis speaks redis"),
         pytest.param("S3_ENDPOINT_URL", "s3://x", id="S3 speaks HTTP"),
