@@ -9,7 +9,9 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from benchmarks.alone import Stores
@@ -83,11 +85,11 @@ def _measure(stores: Stores, size: int, *, rounds: int, say: Callable[[str], Non
 
 def _wake(stores: Stores, host: HostProcess, asked: Sequence[Deployed], number: int) -> list[Waking]:
     """Those that were not ready at once."""
-    told: dict[str, tuple[float, float]] = {}
-    for one in asked:
-        seconds = _told(host, one)
-        if seconds is not None:
-            told[one.record.model_id] = (time.monotonic(), seconds)
+    with ThreadPoolExecutor(len(asked)) as callers:  # whoever asks one after the other looks too late
+        heard = list(callers.map(partial(_told, host), asked))
+    told = {
+        one.record.model_id: answer for one, answer in zip(asked, heard, strict=True) if answer is not None
+    }
     wakings: list[Waking] = []
 
     gives_up = time.monotonic() + _READY_SECONDS_MAX
@@ -106,12 +108,12 @@ def _wake(stores: Stores, host: HostProcess, asked: Sequence[Deployed], number: 
     return wakings
 
 
-def _told(host: HostProcess, deployed: Deployed) -> float | None:
-    """None where it was ready at once."""
+def _told(host: HostProcess, deployed: Deployed) -> tuple[float, float] | None:
+    """When it was told, and in how many seconds the model will be ready. None where it was at once."""
     record = deployed.record
     ticket = host.ticket(record, seconds=_DEADLINE_SECONDS)
     reply = host.infer(record, {"x": [[1.0]]}, ticket=ticket)
     if reply.status == _OK:
         return None
     assert reply.code == "model_loading", reply.body
-    return float(reply.body["error"]["ready_in"])
+    return time.monotonic(), float(reply.body["error"]["ready_in"])

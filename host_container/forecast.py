@@ -12,7 +12,7 @@ import statistics
 from collections import OrderedDict, deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Final, NamedTuple
 
 from chalicelib.contract import limits
@@ -26,6 +26,11 @@ _FETCH_SECONDS: Final = 0.065
 """What every load takes beside session and bytes, before anything was seen: links, frames, a worker."""
 _LOOKED_MAX: Final = 4096
 _LAST: Final = 15
+_LATEST: Final = 6
+"""Of these, and of those that had to wait for a slot, or of those that had not. What every load takes changes
+with what else goes on; how much longer one takes hardly does. An even number: of two that load side by side
+one is done well before the other, and the middle lies between them.
+"""
 _APART_SECONDS: Final = 0.005
 """Loads that were expected to take more alike show nothing of how much longer one takes."""
 _CORRECTION_MAX: Final = 50.0
@@ -41,10 +46,11 @@ class Load:
 
 
 class _Seen(NamedTuple):
-    """One load: seconds, as expected of its bytes and session alone, and as it was."""
+    """One load: seconds, as expected of its bytes and session alone, and as it was; whether it waited."""
 
     expected: float
     took: float
+    waited: bool
 
 
 class Forecast:
@@ -55,21 +61,23 @@ class Forecast:
         self._last = {fetched: deque[_Seen](maxlen=_LAST) for fetched in self._fixed}
         self._looked: OrderedDict[str, None] = OrderedDict()
 
-    def seconds(self, record: VersionRecord, *, on_disk: bool) -> float:
-        """From getting a slot to being ready."""
+    def seconds(self, record: VersionRecord, *, on_disk: bool, beside: int = 0) -> float:
+        """From getting a slot to being ready. `beside`: loads that wait or run when it is asked for."""
         expected, last = self._expected(record, on_disk=on_disk), self._last[not on_disk]
         if not last:
             return self._fixed[not on_disk] + expected
         longer = _times_longer(last)
-        fixed = statistics.median(one.took - longer * one.expected for one in last)
+        alike = [one for one in last if one.waited == _waits(beside)] or last
+        latest = islice(reversed(alike), _LATEST)
+        fixed = statistics.median(one.took - longer * one.expected for one in latest)
         return max(0.0, fixed) + longer * expected
 
-    def saw(self, record: VersionRecord, *, on_disk: bool, seconds: float) -> None:
-        """How long one took from getting a slot."""
+    def saw(self, record: VersionRecord, *, on_disk: bool, seconds: float, beside: int = 0) -> None:
+        """How long one took from getting a slot. `beside` as in `seconds`."""
         expected = self._expected(record, on_disk=on_disk)
         told = self._fixed[not on_disk] + expected
         took = min(max(seconds, told / _CORRECTION_MAX), told * _CORRECTION_MAX)
-        self._last[not on_disk].append(_Seen(expected, took))
+        self._last[not on_disk].append(_Seen(expected, took, _waits(beside)))
         self._looked[record.version_id] = None
         if len(self._looked) > _LOOKED_MAX:
             self._looked.popitem(last=False)
@@ -81,6 +89,10 @@ class Forecast:
             return load + record.bytes_in_all / _FETCH_BYTES_PER_SECOND
         known = record.version_id in self._looked
         return load if known else load + record.bytes_in_all / _LOOK_BYTES_PER_SECOND
+
+
+def _waits(beside: int) -> bool:
+    return beside >= limits.LOAD_SLOTS
 
 
 def _times_longer(seen: Collection[_Seen]) -> float:

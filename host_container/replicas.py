@@ -51,11 +51,15 @@ Reserve = Callable[[Item], tuple[str, ...]]
 
 @dataclass(slots=True)
 class _Loading:
-    """`began`: when it got a slot. `seconds`: what it will take from then, by the forecast."""
+    """`began`: when it got a slot. `seconds`: what it will take from then, by the forecast.
+
+    `beside`: loads that waited or ran when it was asked for.
+    """
 
     task: asyncio.Task[None]
     record: VersionRecord
     seconds: float
+    beside: int
     began: float | None = None
 
 
@@ -302,8 +306,9 @@ class Replicas:
     def _start(self, record: VersionRecord, reserve: Reserve) -> _Loading:
         task = asyncio.create_task(self._load(record, reserve), name=f"load {record.version_id}")
         task.add_done_callback(_retrieved)
-        seconds = self._forecast.seconds(record, on_disk=self._artifacts.has(record))
-        loading = _Loading(task, record, seconds)
+        beside, on_disk = len(self._loading), self._artifacts.has(record)
+        seconds = self._forecast.seconds(record, on_disk=on_disk, beside=beside)
+        loading = _Loading(task, record, seconds, beside)
         self._loading[record.version_id] = loading
         return loading
 
@@ -334,7 +339,8 @@ class Replicas:
             self._cache.forget(version_id)
             self._tell_stored(record)
             raise
-        self._forecast.saw(record, on_disk=on_disk, seconds=self._clock() - started)
+        took, beside = self._clock() - started, self._loading[version_id].beside
+        self._forecast.saw(record, on_disk=on_disk, seconds=took, beside=beside)
         self._cache.commit(version_id, now=self._clock())
         self._loaded[version_id] = loaded
         self._failures.pop(version_id, None)

@@ -97,3 +97,19 @@ def test_what_waits_for_a_slot_waits_for_those_before_it() -> None:
     assert [ready_in(name, loads, now=4.0) for name in "abcde"] == [6, 6, 11, 11, 16]
     assert ready_in("a", loads, now=40.0) == 0, "it is overdue: any moment"
     assert ready_in("c", [*waiting[::-1], *running], now=4.0) == 16
+
+
+def test_what_waits_for_a_slot_is_told_by_what_waited_before() -> None:
+    forecast = Forecast()
+    for _ in range(5):
+        for beside, seconds in ((0, 1.0), (1, 1.5), (2, 0.75), (3, 0.75)):
+            forecast.saw(record(500), on_disk=True, seconds=seconds, beside=beside)
+    told = [forecast.seconds(record(500), on_disk=True, beside=beside) for beside in (0, 1, 2, 7)]
+    assert told == pytest.approx([1.25, 1.25, 0.75, 0.75], abs=0.03)
+
+
+def test_what_loads_take_now_outweighs_what_they_took() -> None:
+    forecast = Forecast()
+    for seconds in [1.0] * 9 + [3.0] * 5:
+        forecast.saw(record(500), on_disk=True, seconds=seconds)
+    assert forecast.seconds(record(500), on_disk=True) == pytest.approx(3.0, rel=0.01)
