@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.simulation.experiment import Cell, Experiment, Goal, Plot, Series, Table, TraceMissing
+from benchmarks.simulation.traces import Floats, Ints
 from host_container.cache import Cache, Item, Refused
 
 SEED: Final = 20_191
@@ -37,9 +37,6 @@ _MINUTE: Final = 60
 _QUICK_MINUTES: Final = 90
 _MB: Final = 1_000_000
 _RETRIES_MAX: Final = 100
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
