@@ -56,6 +56,17 @@ def test_what_nobody_asks_for_is_forgotten_and_begins_anew() -> None:
         assert not loads._busy
 
 
+def test_what_ends_while_it_is_told_is_told_the_next_time() -> None:
+    loads = Loads(0.0, lambda: 0.0)
+    loads.began("v", 1.0)
+    loads.ended("v", 2.0)
+    loads.since_heard(2.0)
+    loads.began("v", 2.5)
+    loads.ended("v", 3.0)
+    loads.heard()
+    assert loads.since_heard(4.0).versions == {"v": VersionLoad(1, 0.5)}
+
+
 @given(
     spans=st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 50), st.floats(0, 50)), max_size=20),
     beats=st.lists(st.tuples(st.floats(0, 120), st.booleans()), max_size=8),
