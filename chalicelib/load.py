@@ -52,7 +52,7 @@ class Told:
 
     def _of(self, load: VersionLoad, at: float, running: float) -> LoadSample:
         waiting = max(0.0, load.seconds / self.seconds - running)
-        return LoadSample(at, running + waiting, 0.0, waiting, load.requests / self.seconds)
+        return LoadSample(at, running + waiting, waiting, load.requests / self.seconds)
 
 
 def told(samples: Iterable[HostSample], *, model_of: Callable[[str], str | None]) -> dict[str, Told]:

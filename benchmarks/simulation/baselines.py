@@ -47,7 +47,6 @@ class Ours:
         sample = LoadSample(
             at=seen.now,
             concurrency=seen.mean(seconds),
-            unmet=sum(seen.refused[last]) / seconds,
             waiting=sum(seen.waiting[last]) / seconds,
             begun=sum(seen.begun[last]) / seconds,
         )

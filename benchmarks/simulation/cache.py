@@ -7,7 +7,6 @@ that the host's cache refuses comes again when it was told to, and what it waits
 
 from __future__ import annotations
 
-import csv
 import heapq
 import math
 import random
@@ -19,8 +18,8 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.simulation.experiment import Cell, Experiment, Goal, Plot, Series, Table, TraceMissing
-from benchmarks.simulation.traces import Floats, Ints
+from benchmarks.simulation.experiment import Cell, Experiment, Goal, Plot, Series, Table
+from benchmarks.simulation.traces import Floats, Ints, is_minute, rows_of
 from host_container.cache import Cache, Item, Refused
 
 SEED: Final = 20_191
@@ -141,10 +140,10 @@ _NOTES: Final = (
 
 def read(folder: Path, trace: Trace, *, minutes_max: int | None = None) -> Requests:
     """Raises TraceMissing."""
-    sizes = {row[trace.key]: float(row["AverageAllocatedMb"]) for row in _rows(folder / trace.memory)}
+    sizes = {row[trace.key]: float(row["AverageAllocatedMb"]) for row in rows_of(folder / trace.memory)}
     counts, bytes_of = [], []
-    for row in _rows(folder / trace.counts):
-        by_minute = [int(float(value or 0)) for name, value in row.items() if _is_minute(name)]
+    for row in rows_of(folder / trace.counts):
+        by_minute = [int(float(value or 0)) for name, value in row.items() if is_minute(name)]
         counts.append(by_minute[:minutes_max])
         bytes_of.append(max(1, int(sizes[row[trace.key]] * _MB)))
     return drawn(np.array(counts, dtype=np.int64), bytes_of)
@@ -392,16 +391,3 @@ def _plot(outcomes: Mapping[str, Outcome], hours: int) -> Plot:
     ]
     title = f"Cold seconds by hour, {TRACES[0].name}, {JUDGED_AT:.0%} of all bytes"
     return Plot("cache-hours", title, "hour", "seconds of load", tuple(series))
-
-
-def _is_minute(column: str) -> bool:
-    return column.startswith("minute_") or column.isdigit()
-
-
-def _rows(path: Path) -> Iterator[dict[str, str]]:
-    if not path.is_file():
-        raise TraceMissing(
-            f"{path} is not there. Say with --traces or MODELROCKET_TRACES which folder holds the traces."
-        )
-    with path.open(newline="") as file:
-        yield from csv.DictReader(file)

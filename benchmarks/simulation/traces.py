@@ -70,10 +70,12 @@ class Functions:
     scale: float
 
     def load(self, folder: Path, shape: Shape) -> Demand:
-        means = {row["HashFunction"]: float(row["Average"]) / 1000 for row in _rows(folder / self.durations)}
+        means = {
+            row["HashFunction"]: float(row["Average"]) / 1000 for row in rows_of(folder / self.durations)
+        }
         counts, service = [], []
-        for row in _rows(folder / self.counts):
-            counts.append([int(float(value or 0)) for name, value in row.items() if _is_minute(name)])
+        for row in rows_of(folder / self.counts):
+            counts.append([int(float(value or 0)) for name, value in row.items() if is_minute(name)])
             service.append(means[row["HashFunction"]])
         by_minute = np.array(counts, dtype=np.int64)
         return _drawn(self.name, by_minute, np.array(service), shape, rate=self.scale * shape.rate)
@@ -88,7 +90,7 @@ class Tokens:
     scale: float
 
     def load(self, folder: Path, shape: Shape) -> Demand:
-        rows = list(_rows(folder / self.file))
+        rows = list(rows_of(folder / self.file))
         arrived = np.array([datetime.fromisoformat(row["TIMESTAMP"][:26]).timestamp() for row in rows])
         service = np.array(
             [
@@ -110,7 +112,7 @@ class Volume:
     days: int
 
     def load(self, folder: Path, shape: Shape) -> Demand:
-        counts = np.array([float(row["value"]) for row in _rows(folder / self.file)])
+        counts = np.array([float(row["value"]) for row in rows_of(folder / self.file)])
         counts = counts[: self.days * 86_400 // _VOLUME_INTERVAL_SECONDS]
         middles = (np.arange(len(counts)) + 0.5) * _VOLUME_INTERVAL_SECONDS
         minutes = np.arange(0, len(counts) * _VOLUME_INTERVAL_SECONDS, _MINUTE) + _MINUTE / 2
@@ -173,11 +175,11 @@ def _demand(name: str, arrived: Floats, service: Floats, *, seconds: int) -> Dem
     return Demand(name, seconds, second[order], clipped)
 
 
-def _is_minute(column: str) -> bool:
+def is_minute(column: str) -> bool:
     return column.startswith("minute_") or column.isdigit()
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
+def rows_of(path: Path) -> Iterator[dict[str, str]]:
     if not path.is_file():
         raise TraceMissing(
             f"{path} is not there. Say with --traces or MODELROCKET_TRACES which folder holds the traces."

@@ -277,4 +277,4 @@ class World:
         busy = sum(host.load for host in ready)
         waits = sum(host.waiting for host in ready)
         waiting = waits * begun / busy if busy else 0.0
-        self._sample = LoadSample(self.now, running + waiting, sum(unmet.values()), waiting, begun)
+        self._sample = LoadSample(self.now, running + waiting, waiting, begun)

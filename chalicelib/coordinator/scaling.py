@@ -259,12 +259,6 @@ def _needs(case: _Case, panic_at: float | None) -> Iterator[tuple[int, str]]:
         yield _in_flight(case, expected, f"expected when a host has booted, in {policy.boot_seconds:g} s,")
     if load.memory_bytes_per_host > 0:
         yield _in_memory(case)
-    if any(
-        sample.unmet > 0 and sample.at > load.now - policy.panic_seconds for sample in case.memory.samples
-    ):
-        growing = load.hosts_ready < load.hosts_desired
-        hosts = max(load.hosts_desired + (not growing), 1)
-        yield hosts, f"requests were refused for lack of a host: {hosts}{' already asked for' * growing}"
 
 
 def _in_flight(case: _Case, slots: float, when: str) -> tuple[int, str]:

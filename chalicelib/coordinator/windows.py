@@ -27,14 +27,12 @@ class LoadSample(msgspec.Struct, frozen=True):
     Attributes:
         at: when the interval ended.
         concurrency: mean number of requests in flight, waiting or running.
-        unmet: requests per second refused since no host could take them.
         waiting: of `concurrency`, the mean number of those that had not begun to run.
         begun: requests per second that began to run.
     """
 
     at: float
     concurrency: float
-    unmet: float = 0.0
     waiting: float = 0.0
     begun: float = 0.0
 
@@ -94,20 +92,19 @@ def mean(samples: Sequence[LoadSample], *, now: float, seconds: float) -> LoadSa
     The very first one has no beginning: it counts as if it had lasted to the window's.
     """
     begins = now - seconds
-    covered = concurrency = unmet = waiting = begun = 0.0
+    covered = concurrency = waiting = begun = 0.0
     for sample in samples:
         length = sample.at - begins
         if length <= 0:
             continue
         covered += length
         concurrency += length * sample.concurrency
-        unmet += length * sample.unmet
         waiting += length * sample.waiting
         begun += length * sample.begun
         begins = sample.at
     if not covered:
         return None
-    return LoadSample(now, concurrency / covered, unmet / covered, waiting / covered, begun / covered)
+    return LoadSample(now, concurrency / covered, waiting / covered, begun / covered)
 
 
 def slope(samples: Sequence[LoadSample], *, now: float, seconds: float, drain_seconds: float) -> float:

@@ -14,7 +14,7 @@ import pytest
 from chalicelib.contract.messages import HostState
 from chalicelib.coordinator.planner import Assign, ForgetHost, Plan, Policy, SetCapacity, plan
 from chalicelib.coordinator.scaling import ScalingPolicy
-from chalicelib.coordinator.state import CapacityView, FleetState, Freshness, Memory
+from chalicelib.coordinator.state import CapacityView, FleetState, Freshness, Memory, ModelDemand
 from tests.unit.coordinator.worlds import NOW, POLICY, applied, fleet, host, later, model, remembered, usage
 
 DEAD = Freshness.DEAD
@@ -231,3 +231,15 @@ def test_an_operator_may_set_one_number_and_no_other_name() -> None:
     ):
         with pytest.raises(msgspec.ValidationError):
             msgspec.json.decode(wrong, type=Policy)
+
+
+def test_callers_who_find_no_host_ask_for_one_and_no_more_while_it_starts() -> None:
+    policy = Policy(scaling=ScalingPolicy(hosts_min=0, hosts_max=8))
+    waiting = msgspec.structs.replace(model("m"), demand=ModelDemand(0.0, 0.0, unmet_per_second=100.0))
+    state = fleet([], [waiting], concurrency=0, capacity=CapacityView(0, ()), memory=remembered())
+    asked = []
+    for _ in range(20):
+        made = plan(state, policy)
+        asked += [action.hosts for action in made.actions if isinstance(action, SetCapacity)]
+        state = later(applied(state, made), 10, concurrency=0)
+    assert asked == [1]

@@ -29,13 +29,11 @@ class World:
     memory: ScalingMemory | None = None
 
     def tick(self, concurrency: float, *, seconds: float = 10.0, **changes: object) -> ScalingDecision:
-        """One decision `seconds` later; `unmet` and the rest of the sample or of the fleet's load by name."""
+        """One decision `seconds` later; the rest of the fleet's load by name."""
         self.now += seconds
-        unmet = changes.pop("unmet", 0.0)
-        assert isinstance(unmet, float)
         load = FleetLoad(
             now=self.now,
-            samples=(LoadSample(self.now, concurrency, unmet),),
+            samples=(LoadSample(self.now, concurrency),),
             slots_per_host=SLOTS,
             hosts_ready=self.ready,
             hosts_desired=self.hosts,
@@ -214,23 +212,6 @@ def test_hosts_that_do_not_start_are_not_asked_for_again() -> None:
     asked = world.ticks(60, seconds=600)
     assert asked[-1] == 10
     assert max(asked) == 10
-
-
-def test_a_refused_request_wakes_the_first_host_at_once() -> None:
-    world = World(msgspec.structs.replace(POLICY, hosts_min=0), hosts=0, ready=0).settled(0)
-    decision = world.tick(0, unmet=0.1, seconds=2)
-    assert decision.hosts == 1
-    assert decision.reasons == ("requests were refused for lack of a host: 1",)
-
-
-def test_refused_requests_ask_for_no_more_than_one_host_that_still_boots() -> None:
-    world = World(msgspec.structs.replace(POLICY, hosts_min=0), hosts=0, ready=0, stuck=True)
-    assert {world.tick(0, unmet=100.0).hosts for _ in range(20)} == {1}
-
-
-def test_requests_refused_by_a_fleet_that_is_all_there_add_a_host() -> None:
-    world = World().settled(6)
-    assert world.tick(6, unmet=1.0).hosts == 2
 
 
 def test_models_in_use_must_fit_in_the_fleet() -> None:

@@ -24,7 +24,6 @@ class Tick:
     concurrency: float
     waiting: float
     begun: float
-    unmet: float
     ready: float
     known: bool
 
@@ -43,7 +42,6 @@ ticks = st.builds(
     concurrency=levels,
     waiting=st.floats(0, 1),
     begun=st.sampled_from([0.0, 0.0, 5.0, 1000.0]),
-    unmet=st.sampled_from([0.0, 0.0, 3.0]),
     ready=st.sampled_from([0.0, 0.5, 1.0, 1.0]),
     known=st.sampled_from([True, True, True, False]),
 )
@@ -62,7 +60,7 @@ def lived(day: list[Tick], policy: ScalingPolicy = POLICY, *, hosts: int = 3) ->
     memory, now = None, 50_000.0
     for tick in day:
         now += tick.seconds
-        sample = LoadSample(now, tick.concurrency, tick.unmet, tick.waiting * tick.concurrency, tick.begun)
+        sample = LoadSample(now, tick.concurrency, tick.waiting * tick.concurrency, tick.begun)
         load = FleetLoad(now, (sample,), 8.0, int(tick.ready * hosts), hosts, known=tick.known)
         decision = scale(load, memory, policy)
         yield Decided(load, memory, decision)
@@ -145,7 +143,7 @@ def test_a_fleet_that_is_full_for_ten_seconds_grows(
     for one in lived(day):
         now, hosts = one.load.now + 10, one.decision.hosts
         running = 8.0 * hosts
-        sample = LoadSample(now, running * full, 0.0, waiting * running * (full - 1), begun)
+        sample = LoadSample(now, running * full, waiting * running * (full - 1), begun)
         load = FleetLoad(now, (sample,), 8.0, hosts_ready=hosts, hosts_desired=hosts)
         assert hosts == POLICY.hosts_max or scale(load, one.decision.memory, POLICY).hosts > hosts
 
