@@ -129,6 +129,8 @@ def compared(recorded: Sequence[Tick], wishes: Sequence[str]) -> Experiment:
             "late: waited for more than a second; cold: came while the model was loaded; "
             "served well: neither, nor unserved.",
             "What was late or cold on the day itself is not recorded.",
+            f"Played hosts take {recorded[0].policy.scaling.boot_seconds:g} s to come, as the policy says, "
+            "unless --what-if boot= says otherwise.",
         ),
     )
 

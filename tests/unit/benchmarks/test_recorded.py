@@ -210,6 +210,7 @@ def test_the_comparison_has_a_row_and_a_line_for_each_course(day: tuple[Tick, ..
     assert [row[0] for row in found.tables[0].rows] == ["as it was", "nothing different", "what if"]
     assert [series.name for series in found.plots[0].series] == ["as it was", "nothing different", "what if"]
     assert len(found.plots[0].series[0].points) < len(day)
+    assert any("take 20 s to come" in note for note in found.notes)
 
 
 def test_what_was_recorded_before_it_began_is_no_day() -> None:
