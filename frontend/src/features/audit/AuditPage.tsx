@@ -1,0 +1,7 @@
+import type { ReactElement } from 'react';
+
+import { PageHeader } from '@/components/PageHeader';
+
+export function AuditPage(): ReactElement {
+  return <PageHeader title="Audit log" />;
+}
