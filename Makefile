@@ -4,26 +4,42 @@ VENV   := .venv
 RUN    := $(VENV)/bin
 CODE   := app.py chalicelib host_container infra client/modelrocket benchmarks tests
 
+SITE   := frontend
+BUILT  := $(SITE)/dist/index.html
+NPM    := npm --prefix $(SITE) --loglevel error
+NODE   := node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)'
+IF_NODE_IS_HERE = if ! $(NODE) 2>/dev/null; then echo "The web UI is left as it is: Node 20.19 or newer is not here."; $(if $(CI),exit 1;) else
+SITE_SOURCES = $(shell find $(SITE) -type f -not -path '*/node_modules/*' -not -path '*/dist/*' -not -name schema.d.ts)
+
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test bench replay explain client-matrix check fix openapi lock clean
+.PHONY: help setup site demo up account test bench replay explain client-matrix check fix openapi lock clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed ## create .venv and install everything from the locked files
 
+site: $(BUILT) ## build the web UI, which the stack serves at /; needs Node 20.19 or newer
+	@:
+
 demo: $(VENV)/.installed ## start everything, deploy a real model, call it; Ctrl-C stops it
+	@$(MAKE) --no-print-directory site || echo "It goes on without the newest web UI."
 	@$(RUN)/python -m infra.local up --demo
 
 up: $(VENV)/.installed ## start everything and keep it running; Ctrl-C stops it
+	@$(MAKE) --no-print-directory site || echo "It goes on without the newest web UI."
 	@$(RUN)/python -m infra.local up
 
-test: $(VENV)/.installed-dev ## run every test over the real servers
+account: $(VENV)/.installed ## a log-in for the running stack's web UI: EMAIL=you@example.com
+	@$(RUN)/python -m infra.local account --email "$(EMAIL)"
+
+test: $(VENV)/.installed-dev $(BUILT) ## run every test over the real servers
 ifdef ARGS
 	$(RUN)/python -m pytest $(ARGS)
 else
+	@$(IF_NODE_IS_HERE) $(NPM) test; fi
 	$(RUN)/python -m pytest -n 2 --dist loadfile
 endif
 
@@ -43,11 +59,12 @@ explain: $(VENV)/.installed ## where a model of the running stack is, and why: M
 client-matrix: $(VENV)/.installed-dev ## convert every model of every framework, or FAMILY=scikit_learn; ONLY=SVC WRITE=1
 	@$(RUN)/python -m tests.matrix $(FAMILY) $(if $(ONLY),--only $(ONLY)) $(if $(WRITE),--write-docs) $(ARGS)
 
-check: $(VENV)/.installed-dev ## what must be green at every commit: style, types, layers
+check: $(VENV)/.installed-dev $(SITE)/node_modules/.installed ## what must be green at every commit: style, types, layers
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy $(CODE)
 	PYTHONPATH=.:client $(RUN)/lint-imports
+	@$(IF_NODE_IS_HERE) $(NPM) run check; fi
 
 fix: $(VENV)/.installed-dev ## repair what style can be repaired by machine
 	$(RUN)/ruff check --fix .
@@ -66,8 +83,8 @@ lock: $(VENV)/.installed-dev ## choose new versions and write the locked files
 	$(RUN)/uv pip compile -q --no-deps --universal --python-version 3.11 \
 		--generate-hashes --no-header requirements/mongo.in -o requirements/mongo.txt
 
-clean: ## remove the virtual environment and the local stack's data
-	rm -rf $(VENV) .rocket build/bench build/bench-venvs
+clean: ## remove the virtual environment, the web UI's build and the local stack's data
+	rm -rf $(VENV) .rocket build/bench build/bench-venvs $(SITE)/node_modules $(SITE)/dist
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -84,3 +101,9 @@ $(VENV)/.installed-dev: requirements/dev.txt $(VENV)/.installed
 	$(RUN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(RUN)/pip install -q --disable-pip-version-check -r requirements/torch.txt
 	@touch $@
+
+$(SITE)/node_modules/.installed: $(SITE)/package-lock.json
+	@if $(NODE) 2>/dev/null; then $(NPM) ci --no-audit --no-fund && touch $@; fi
+
+$(BUILT): $(SITE_SOURCES) docs/openapi.json $(SITE)/node_modules/.installed
+	@$(IF_NODE_IS_HERE) $(NPM) run build; fi

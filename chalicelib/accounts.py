@@ -112,6 +112,10 @@ class Accounts:
                 return self._signed_up_already(asked, source)
         return self._begin(made, source, at=made.created_at)
 
+    def sign_up_open(self) -> bool:
+        """Whether whoever signs up now is let in."""
+        return bool(self._roles())
+
     def log_in(self, asked: LogIn, source: Source) -> LoggedIn:
         """Raises Unauthenticated, PermissionDenied for a suspended account, RateLimited, Overloaded."""
         with self._passwords.place():

@@ -11,7 +11,7 @@ from chalicelib.records import AuditEntry, AuditOutcome
 _NUMBER: Final = "number"
 _ACCOUNT: Final = "account_id"
 _OPERATOR: Final = "operator"
-_NAMED: Final = ("key", "model", "account", "session", "version")
+_NAMED: Final = ("key", "model", "account", "session", "version", "demo")
 """Parts of answers that may be what it was about, where the answer is not it itself."""
 _HALFWAY: Final = frozenset({DependencyFailed.code, ModelRocketError.code})
 """Errors that may come after something was written."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Final
 
@@ -99,6 +99,10 @@ class Explaining:
         if token is None:
             return Explanation(None, None, "There is no such key. It may be another platform's.")
         explained = self._explained(token if Scope.KEYS in token.scopes else _without_email(token))
+        if (
+            token.kind is TokenKind.DEMO_TOKEN
+        ):  # everybody has it: how busy the account is, is not theirs to know
+            explained = replace(explained, account=None)
         return explained if explained.why is None else Explanation(None, explained.state, explained.why)
 
     def own(self, principal: Principal, key_id: str) -> Explanation:
@@ -169,7 +173,7 @@ def _permissions(token: Token, account: Account, models: Sequence[Model]) -> Seq
 def _permission(scope: Scope, token: Token, account: Account, models: Sequence[Model]) -> Permission:
     means = _ALLOWS[scope]
     allowed = scope in token.scopes
-    if scope is Scope.INFER and token.kind is TokenKind.MODEL_TOKEN:
+    if scope is Scope.INFER and token.kind is not TokenKind.API_KEY:
         means = f"Run the model {models[0].name}, and no other" if models else "Run a model that is deleted"
         allowed = allowed and bool(models)
     if scope is Scope.OPERATE and allowed and account.role is not Role.OPERATOR:

@@ -42,6 +42,7 @@ class FleetShown:
         wanted: how many hosts there should be; None where nobody starts hosts.
         starting, ending: ids of hosts that whoever starts them says to be on the way here, or away.
         boot_seconds: how long one takes to come; None where nobody starts hosts.
+        jobs_unfinished: preparations of versions that wait for a host, or that one is about.
         last: the latest decision, whether it changed something or not.
     """
 
@@ -50,6 +51,7 @@ class FleetShown:
     starting: tuple[str, ...]
     ending: tuple[str, ...]
     boot_seconds: float | None
+    jobs_unfinished: int
     last: Decision | None
 
 
@@ -102,6 +104,7 @@ class Fleet:
             starting=status.starting if status else (),
             ending=status.ending if status else (),
             boot_seconds=outlook.boot_seconds if outlook else None,
+            jobs_unfinished=self._hot.jobs_unfinished(),
             last=last[0] if last else None,
         )
 

@@ -8,9 +8,10 @@ from datetime import datetime
 import msgspec
 
 from chalicelib import fleet
-from chalicelib.contract.messages import HostState
+from chalicelib.contract.messages import HostState, ReplicaState
 from chalicelib.coordinator.planner import Action, Assign, ForgetHost, Reason, SetCapacity
 from chalicelib.coordinator.state import Freshness
+from chalicelib.inventory import Quarantined, Stock, Stocked
 from chalicelib.records import Decision as Decided
 
 _FLEET = "fleet"
@@ -39,6 +40,39 @@ class Host(msgspec.Struct, frozen=True):
     leaving: bool
 
 
+class HostedVersion(msgspec.Struct, frozen=True):
+    """A version that a host is to hold.
+
+    Attributes:
+        state: of the replica there; null where there is none yet.
+        memory_bytes: what the host reserves for it; null where that was not measured.
+    """
+
+    model_id: str
+    name: str
+    account_id: str
+    number: int
+    state: ReplicaState | None
+    memory_bytes: int | None
+
+
+class HostedVersions(msgspec.Struct, frozen=True):
+    """What a host is to hold. `next`: what to send as `after` for the rest; null at the end."""
+
+    versions: list[HostedVersion]
+    next: str | None
+
+
+class QuarantinedVersion(msgspec.Struct, frozen=True):
+    """A version that ended its process twice: no host runs it until then."""
+
+    model_id: str
+    name: str
+    account_id: str
+    number: int
+    until: datetime
+
+
 class ReasonLine(msgspec.Struct, frozen=True):
     """One sentence.
 
@@ -59,7 +93,10 @@ class Fleet(msgspec.Struct, frozen=True):
         wanted: null where nobody starts hosts.
         starting, ending: ids of hosts that are on the way here, or away.
         boot_seconds: how long a host takes to come; null where nobody starts hosts.
+        jobs_unfinished: preparations of versions that wait for a host, or that one is about.
         decided_at: when it was last decided on; why: what was said then.
+        epoch: of the coordinator that decided; each one that takes over has a higher one.
+        quarantined: at most a hundred, those that end last first.
     """
 
     hosts: list[Host]
@@ -67,8 +104,11 @@ class Fleet(msgspec.Struct, frozen=True):
     starting: list[str]
     ending: list[str]
     boot_seconds: float | None
+    jobs_unfinished: int
     decided_at: datetime | None
+    epoch: int | None
     why: list[ReasonLine]
+    quarantined: list[QuarantinedVersion]
 
 
 class Did(msgspec.Struct, frozen=True):
@@ -139,7 +179,7 @@ class BlastRadius(msgspec.Struct, frozen=True):
     sharing: list[Sharing]
 
 
-def shown(seen: fleet.FleetShown) -> Fleet:
+def shown(seen: fleet.FleetShown, quarantined: Sequence[Quarantined]) -> Fleet:
     last = seen.last
     return Fleet(
         hosts=[_host(one) for one in seen.hosts],
@@ -147,9 +187,19 @@ def shown(seen: fleet.FleetShown) -> Fleet:
         starting=list(seen.starting),
         ending=list(seen.ending),
         boot_seconds=seen.boot_seconds,
+        jobs_unfinished=seen.jobs_unfinished,
         decided_at=last.at if last else None,
+        epoch=last.epoch if last else None,
         why=[_reason(one, None) for one in last.reasons if one.subject == _FLEET] if last else [],
+        quarantined=[
+            QuarantinedVersion(one.model.id, one.model.name, one.model.tenant, one.version.number, one.until)
+            for one in quarantined
+        ],
     )
+
+
+def hosted(stock: Stock) -> HostedVersions:
+    return HostedVersions([_hosted(one) for one in stock.versions], stock.next)
 
 
 def decisions(explained: fleet.Explained, *, limit: int) -> Decisions:
@@ -213,6 +263,12 @@ def _host(one: fleet.HostShown) -> Host:
         versions_ready=beat.versions_ready,
         leaving=one.leaving,
     )
+
+
+def _hosted(one: Stocked) -> HostedVersion:
+    model, version = one.model, one.version
+    memory_bytes = version.passport.memory_bytes if version.passport else None
+    return HostedVersion(model.id, model.name, model.tenant, version.number, one.state, memory_bytes)
 
 
 def _reason(reason: Reason, name: str | None) -> ReasonLine:

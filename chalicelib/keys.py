@@ -28,13 +28,14 @@ from chalicelib.contract.hotstate import HotState
 from chalicelib.contract.messages import Scope, TokenKind
 from chalicelib.contract.tokens import new_token, token_hint, token_of, token_sha256
 from chalicelib.ports import Store
-from chalicelib.records import Account, Role, Token, named_account_id
+from chalicelib.records import Account, Model, Role, Token, named_account_id
 
 _WITH_ROTATED: Final = 2
 """So many times the quota may work while rotated keys do beside those in their place."""
 
 Scopes = Annotated[tuple[Scope, ...], Meta(min_length=1, max_length=len(Scope))]
 Days = Annotated[int, Meta(ge=1, le=limits.KEY_DAYS_MAX)]
+Seconds = Annotated[int, Meta(ge=limits.KEY_SECONDS_MIN, le=limits.KEY_SECONDS_MAX)]
 Name = Annotated[str, Meta(max_length=limits.KEY_NAME_LENGTH_MAX, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Overlap = Annotated[int, Meta(ge=0, le=limits.KEY_OVERLAP_SECONDS_MAX)]
 OwnRate = Annotated[float, Meta(ge=1, le=limits.ACCOUNT_REQUESTS_PER_SECOND)]
@@ -48,6 +49,7 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         scopes: what it may do, nothing that your own key may not. A model token has `infer` alone.
         model_id: the one model it may run, which makes it a model token.
         expires_in_days: null for never. Left out, API keys expire after 90 days and model tokens do not.
+        expires_in_seconds: instead of days, for one that is needed for a moment.
         requests_per_second: its own limit, below the account's.
     """
 
@@ -55,6 +57,7 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     scopes: Scopes | None = None
     model_id: str | None = None
     expires_in_days: Days | UnsetType | None = UNSET
+    expires_in_seconds: Seconds | None = None
     requests_per_second: OwnRate | None = None
 
 
@@ -133,24 +136,17 @@ class Keys:
         _check_own(principal, scopes)
         if asked.model_id is not None:
             self._check_model(principal, asked.model_id)
-        created_at = self.now()
-        return self._issue(
-            seed,
-            Token(
-                id="",
-                sha256="",
-                tenant=principal.tenant,
-                kind=TokenKind.API_KEY if asked.model_id is None else TokenKind.MODEL_TOKEN,
-                name=asked.name,
-                hint="",
-                created_at=created_at,
-                scopes=scopes,
-                created_by=principal.hint,
-                model_id=asked.model_id,
-                expires_at=_expiry(asked, created_at),
-                requests_per_second=asked.requests_per_second,
-            ),
+        kind = TokenKind.API_KEY if asked.model_id is None else TokenKind.MODEL_TOKEN
+        return self._issue(seed, _draft(principal, asked, kind, scopes, at=self.now()))
+
+    def create_for_everybody(self, principal: Principal, model: Model) -> IssuedToken:
+        """A demo token: whoever made it will tell everybody. Raises as `create`."""
+        asked = NewKey(
+            name="Public demo", model_id=model.id, requests_per_second=limits.DEMO_REQUESTS_PER_SECOND
         )
+        scopes = _scopes(asked)
+        _check_own(principal, scopes)
+        return self._issue(None, _draft(principal, asked, TokenKind.DEMO_TOKEN, scopes, at=self.now()))
 
     def rotate(
         self, principal: Principal, key_id: str, asked: RotateKey, *, seed: bytes | None = None
@@ -172,10 +168,13 @@ class Keys:
 
     def revoke(self, principal: Principal, key_id: str) -> Token:
         """It is refused everywhere within `TOKEN_CACHE_SECONDS`. Safe to repeat. Raises NotFound."""
-        token = self.get(principal, key_id)
+        return self.revoke_any(self.get(principal, key_id))
+
+    def revoke_any(self, token: Token) -> Token:
+        """As `revoke`, any tenant's."""
         while token.revoked_at is None:
             changed = _changed(token, revoked_at=self.now())
-            token = changed if self._store.change_token(token, changed) else self.get(principal, key_id)
+            token = changed if self._store.change_token(token, changed) else self._read_again(token)
         self._tell(token)
         return token
 
@@ -234,6 +233,13 @@ class Keys:
             self._auth.forget(token)
         self._hot.put_tokens((token.sha256, token.hot()) for token in tokens)
 
+    def _read_again(self, token: Token) -> Token:
+        """Raises NotFound."""
+        found = self._store.token(token.sha256)
+        if found is None:
+            raise NotFound("There is no such key.")
+        return found
+
     def _check_model(self, principal: Principal, model_id: str) -> None:
         if self._store.model(principal.tenant, model_id) is None:
             raise NotFound("There is no such model.")
@@ -262,6 +268,26 @@ def state(token: Token, now: datetime) -> KeyState:
 
 def works(token: Token, now: datetime) -> bool:
     return state(token, now) not in (KeyState.REVOKED, KeyState.EXPIRED)
+
+
+def _draft(
+    principal: Principal, asked: NewKey, kind: TokenKind, scopes: tuple[Scope, ...], *, at: datetime
+) -> Token:
+    """Without what makes it a credential."""
+    return Token(
+        id="",
+        sha256="",
+        tenant=principal.tenant,
+        kind=kind,
+        name=asked.name,
+        hint="",
+        created_at=at,
+        scopes=scopes,
+        created_by=principal.hint,
+        model_id=asked.model_id,
+        expires_at=_expiry(asked, at),
+        requests_per_second=asked.requests_per_second,
+    )
 
 
 def _made(seed: bytes | None, draft: Token, new_id: Callable[[], str]) -> IssuedToken:
@@ -298,7 +324,12 @@ def _scopes(asked: NewKey) -> tuple[Scope, ...]:
 
 
 def _expiry(asked: NewKey, created_at: datetime) -> datetime | None:
+    """Raises InvalidRequest."""
     days = asked.expires_in_days
+    if asked.expires_in_seconds is not None:
+        if not isinstance(days, UnsetType):
+            raise InvalidRequest("There are both expires_in_days and expires_in_seconds: send one of them.")
+        return created_at + timedelta(seconds=asked.expires_in_seconds)
     if isinstance(days, UnsetType):
         days = limits.KEY_DAYS_DEFAULT if asked.model_id is None else None
     return None if days is None else created_at + timedelta(days=days)

@@ -68,6 +68,7 @@ def described(routes: Iterable[Route]) -> dict[str, Any]:
     """As plain data."""
     listed = tuple(routes)
     types = [kind for one in listed for kind in (one.accepts, one.answer) if kind is not None]
+    types += [parameter.kind for one in listed for parameter in one.in_query]
     types += [ErrorAnswer, OpenInferenceErrorAnswer, Promise]
     _, found = msgspec.json.schema_components(types, ref_template=_REFERENCE)
     components = {name: _explained(schema) for name, schema in found.items()}
@@ -137,7 +138,7 @@ def _parameters(route: Route) -> Iterable[dict[str, Any]]:
 
 
 def _parameter(parameter: Parameter, place: str) -> dict[str, Any]:
-    schema = msgspec.json.schema(parameter.kind)
+    (schema,), _ = msgspec.json.schema_components([parameter.kind], ref_template=_REFERENCE)
     if place == "query":
         schema = schema | {"default": parameter.default}
     if parameter.kind is int:

@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 
 from chalicelib.contract.messages import Heartbeat, Preparation, PrepareResult, VersionFile
-from chalicelib.contract.metering import Usage, UsageKey
+from chalicelib.contract.metering import MinuteOfUsage
 from chalicelib.coordinator.state import CapacityView
 from chalicelib.records import (
     Account,
@@ -25,10 +25,12 @@ from chalicelib.records import (
     AuditEntry,
     Decision,
     Model,
+    PublishedDemo,
     Session,
     Token,
     TrafficChange,
     UsagePeriod,
+    UsageQuery,
     Version,
     VersionState,
 )
@@ -203,11 +205,18 @@ class VersionStore(Protocol):
     def kept(self, tenant: str, *, model_id: str | None = None) -> Kept:
         """Of one of the tenant's models, or of all; the work grows with how many versions these are."""
 
+    def stored(self, tenant: str, since: datetime, until: datetime) -> Mapping[str, float]:
+        """Of what counts against quotas, by model: the bytes of its files times the seconds in that time."""
+
     def any_version(self, version_id: str) -> Version | None:
         """Any tenant's."""
 
     def any_versions(self, version_ids: Sequence[str]) -> Sequence[Version]:
         """Any tenant's, in no order, missing ones left out."""
+
+    def latest_versions(self, tenant: str, model_ids: Sequence[str]) -> Sequence[Version]:
+        """The last of each of the tenant's models, in no order; without what is deleted, and without
+        signatures, receipts and what hosts found. The work grows with how many versions the models have."""
 
     def versions_in(self, state: VersionState, *, activation_pending: bool, limit: int) -> Sequence[Version]:
         """Any tenant's, oldest first."""
@@ -260,24 +269,22 @@ class AttemptStore(Protocol):
         """It changed nothing: the key is free."""
 
 
+class SiteStore(Protocol):
+    """What is told to everybody."""
+
+    def demo(self) -> PublishedDemo | None: ...
+    def change_demo(self, seen: PublishedDemo | None, changed: PublishedDemo | None) -> bool:
+        """`changed` in the place of `seen`; False where something else is there by now."""
+
+
 class UsageStore(Protocol):
     """Usage by hour and day; how long each is kept is in `limits`."""
 
-    def add_usage(self, at: datetime, made: str, counted: Mapping[UsageKey, Usage]) -> None:
-        """What the minute `at` counted, under its name `made`. Safe to repeat, with all or with less."""
+    def add_usage(self, minutes: Sequence[MinuteOfUsage]) -> None:
+        """What they counted, under their names. Safe to repeat, with all or with less."""
 
-    def usage_hours(
-        self, tenant: str, since: datetime, until: datetime, *, model_id: str | None, after: str, limit: int
-    ) -> Sequence[UsagePeriod]:
-        """Those that begin from `since` to before `until`, both whole hours, in order of time and id.
-
-        `after` is the last one's id without the tenant; model_id None stands for all.
-        """
-
-    def usage_days(
-        self, tenant: str, since: datetime, until: datetime, *, model_id: str | None, after: str, limit: int
-    ) -> Sequence[UsagePeriod]:
-        """As `usage_hours`."""
+    def usage(self, query: UsageQuery, *, after: str, limit: int) -> Sequence[UsagePeriod]:
+        """In order of time and id, behind `after`: the last one's id without the tenant."""
 
     def settle_usage(self, before: datetime, limit: int) -> int:
         """Keep of older hours and days the sums alone, at most so many of each. How many there were."""
@@ -341,6 +348,7 @@ class Store(
     ModelStore,
     VersionStore,
     AttemptStore,
+    SiteStore,
     UsageStore,
     AuditStore,
     CoordinatorStore,

@@ -26,6 +26,7 @@ from chalicelib.contract.messages import (
     ModelRecord,
     Passport,
     PrepareJob,
+    PrepareStage,
     Scope,
     Signature,
     TokenKind,
@@ -34,7 +35,7 @@ from chalicelib.contract.messages import (
     VersionRecord,
     WeightsFile,
 )
-from chalicelib.contract.metering import Usage, total
+from chalicelib.contract.metering import Measures, Usage, together, total
 from chalicelib.coordinator.planner import Action, Policy, Reason
 
 
@@ -169,6 +170,22 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class PublishedDemo(msgspec.Struct, frozen=True, kw_only=True):
+    """The model that everybody may try. There is one at most.
+
+    Attributes:
+        tenant: whose model.
+        token_id: of its demo token.
+        secret: that token in plain text. It is for everybody to know: the one credential that is kept so.
+    """
+
+    id: str = "demo"
+    tenant: str
+    model_id: str
+    token_id: str
+    secret: str
+
+
 class Answered(msgspec.Struct, frozen=True):
     """What a request was answered, to be answered again."""
 
@@ -200,7 +217,8 @@ class UsagePeriod(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         at: when it began.
         parts: by minute of the hour (hour of the day), as they came; they only ever grow.
-        settled: the sum of parts that are not kept by themselves any more.
+        counters: beside these sums, likewise; apart from them, so that they need not be read.
+        settled, settled_counters: the sums of parts that are not kept by themselves any more.
     """
 
     id: str
@@ -210,11 +228,50 @@ class UsagePeriod(msgspec.Struct, frozen=True, kw_only=True):
     model_id: str
     version: int
     parts: dict[str, Usage] = {}
+    counters: dict[str, dict[str, int]] = {}
     settled: Usage = Usage()
+    settled_counters: dict[str, int] = {}
 
     @property
     def total(self) -> Usage:
         return total((self.settled, *self.parts.values()))
+
+    @property
+    def measured(self) -> dict[str, Measures]:
+        """By part."""
+        return {
+            part: Measures(self.parts.get(part, Usage()), self.counters.get(part, {}))
+            for part in {**self.parts, **self.counters}
+        }
+
+    @property
+    def measures(self) -> Measures:
+        """All together."""
+        return together((Measures(self.settled, self.settled_counters), *self.measured.values()))
+
+
+class UsageKept(StrEnum):
+    """Periods that usage is kept by."""
+
+    HOURS = "hours"
+    DAYS = "days"
+
+
+class UsageQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Periods that begin from `since` to before `until`, both whole ones.
+
+    Attributes:
+        model_id, token_id: empty for all.
+        sums_alone: what is counted beside the sums is not read.
+    """
+
+    kept: UsageKept
+    tenant: str
+    since: datetime
+    until: datetime
+    model_id: str = ""
+    token_id: str = ""
+    sums_alone: bool = False
 
 
 class AuditOutcome(StrEnum):
@@ -433,6 +490,11 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     deleted_at: datetime | None = None
 
     @property
+    def bytes_in_all(self) -> int:
+        """Of its files."""
+        return self.bytes + (self.weights.bytes if self.weights else 0)
+
+    @property
     def folder(self) -> str:
         """Everything kept of this version is under this prefix."""
         return self.object_key.rpartition("/")[0] + "/"
@@ -453,6 +515,12 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
         """It is ready and on its way to all the traffic, which it does not have yet."""
         own = model.activation is not None and model.activation.version_id == self.id
         return self.state is VersionState.READY and (own or self.activation_pending)
+
+    def stage(self, model: Model, *, told: PrepareStage | None) -> PrepareStage | None:
+        """Where its preparation stands; None when none is under way. `told`: by the host that is at it."""
+        if self.state is VersionState.PREPARING:
+            return told or PrepareStage.QUEUED
+        return PrepareStage.WARMING if self.becomes_active(model) else None
 
     def hot(self) -> VersionRecord | None:
         """What hosts load it by; None before it is ready."""

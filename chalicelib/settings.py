@@ -14,6 +14,7 @@ import msgspec
 from chalicelib.contract import limits
 from chalicelib.contract.limiting import AccountLimits
 from chalicelib.coordinator.planner import Policy
+from chalicelib.prices import Prices
 
 Value = TypeVar("Value")
 _PASSWORD_COST: Final = re.compile(r"m=(\d{1,7}),t=(\d{1,3}),p=(\d{1,2})")
@@ -77,6 +78,7 @@ class Settings:
         quotas: what one account may keep.
         ecs_cluster, ecs_service: where `capacity` is ECS, whose tasks are the hosts.
         policy: the coordinator's; what it does not name is as usual.
+        prices: what costs are estimated with; what it does not name is as AWS lists it.
     """
 
     mongo_url: str
@@ -100,6 +102,7 @@ class Settings:
     ecs_cluster: str
     ecs_service: str
     policy: Policy
+    prices: Prices
 
     @property
     def account_limits(self) -> AccountLimits:
@@ -137,6 +140,7 @@ class Settings:
             ecs_cluster=reader.read("ECS_CLUSTER", str, ecs_default),
             ecs_service=reader.read("ECS_SERVICE", str, ecs_default),
             policy=reader.read("POLICY", _policy, "{}"),
+            prices=reader.read("PRICES", _prices, "{}"),
         )
         reader.raise_problems()
         return settings
@@ -177,6 +181,10 @@ def _capacity(text: str) -> CapacityKind:
 
 def _policy(text: str) -> Policy:
     return msgspec.json.decode(text, type=Policy)
+
+
+def _prices(text: str) -> Prices:
+    return msgspec.json.decode(text, type=Prices)
 
 
 def _password_cost(text: str) -> HashCost:

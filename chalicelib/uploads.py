@@ -180,17 +180,13 @@ class Uploads:
             if self._store.finish_failed(version.id, state=VersionState.UPLOADING, reason=_ABANDONED):
                 self._arrivals.give_up(version)
 
-    def stage(self, model: Model, version: Version) -> PrepareStage | None:
-        if version.state is VersionState.PREPARING:
-            return self._hot.stage(version.id) or PrepareStage.QUEUED
-        return PrepareStage.WARMING if version.becomes_active(model) else None
-
     def _found(self, principal: Principal, model_id: str, number: int) -> UploadStatus:
         model = self._store.model(principal.tenant, model_id)
         version = self._store.version(principal.tenant, model_id, number)
         if model is None or version is None:
             raise NotFound("There is no such version.")
-        return UploadStatus(model, version, self.stage(model, version))
+        told = self._hot.stage(version.id) if version.state is VersionState.PREPARING else None
+        return UploadStatus(model, version, version.stage(model, told=told))
 
     def _versions_in(self, state: VersionState, *, activation_pending: bool = True) -> Sequence[Version]:
         return self._store.versions_in(state, activation_pending=activation_pending, limit=_SETTLE_BATCH)

@@ -2,7 +2,6 @@
 
     roll_up   minutes that are over, from the hot state into the truth; then the hot state forgets them
     page      lines by minute, hour or day
-    metrics   the last hour of one model
 
 Passes may overlap, be late or die halfway: a counter only grows, and the truth keeps the greatest that it was
 told, so telling it again changes nothing. The hot state forgets a minute once all of it is told.
@@ -10,7 +9,7 @@ told, so telling it again changes nothing. The hot state forgets a minute once a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -18,14 +17,15 @@ from typing import Final
 
 from chalicelib.auth import Principal
 from chalicelib.contract import limits
-from chalicelib.contract.errors import InvalidRequest, NotFound, PermissionDenied
-from chalicelib.contract.hotstate import HotState, MinuteOfUsage
+from chalicelib.contract.errors import InvalidRequest, PermissionDenied
+from chalicelib.contract.hotstate import HotState
 from chalicelib.contract.messages import Scope
 from chalicelib.contract.metering import Usage
 from chalicelib.ports import Store
-from chalicelib.records import UsagePeriod
+from chalicelib.records import UsageKept, UsagePeriod, UsageQuery
 
-_MINUTES_AT_ONCE: Final = 60
+_MINUTES_MAX: Final = 5_000
+_MINUTES_AT_ONCE: Final = 100
 _SETTLED_AT_ONCE: Final = 500
 _SECONDS_A_MINUTE: Final = 60
 _MINUTES_AN_HOUR: Final = 60
@@ -87,20 +87,6 @@ class Page:
     after: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Metrics:
-    """The last hour of one model: minutes in which it was asked, oldest first."""
-
-    model_id: str
-    since: datetime
-    until: datetime
-    minutes: tuple[tuple[datetime, Usage], ...]
-
-    @property
-    def total(self) -> Usage:
-        return sum((usage for _, usage in self.minutes), Usage())
-
-
 class Metering:
     """The use cases of usage."""
 
@@ -110,73 +96,64 @@ class Metering:
         self._now = now
 
     def roll_up(self) -> int:
-        """Add up minutes that are over, oldest first. How many. Safe to run twice, and safe to run late."""
-        minutes = self._hot.usage_minutes()[:_MINUTES_AT_ONCE]
-        for minute in minutes:
-            self._add(self._hot.usage_of(minute))
+        """Add up accounts' minutes that are over, oldest first. How many. Safe to run twice, and late."""
+        minutes = self._hot.usage_minutes()[:_MINUTES_MAX]
+        for first in range(0, len(minutes), _MINUTES_AT_ONCE):
+            self._add(minutes[first : first + _MINUTES_AT_ONCE])
         self._store.settle_usage(self._now() - _KEPT[Grain.MINUTE], _SETTLED_AT_ONCE)
         return len(minutes)
 
     def page(self, principal: Principal, question: Question) -> Page:
         """Raises InvalidRequest, PermissionDenied."""
         tenant = whose(principal, question.account)
-        since, until = self._span(question)
+        since, until = span(question, now=self._now())
         kept = Grain.DAY if question.by is Grain.DAY else Grain.HOUR
-        read = self._store.usage_days if kept is Grain.DAY else self._store.usage_hours
         limit = limits.USAGE_PAGE // (_MINUTES_AN_HOUR if question.by is Grain.MINUTE else 1)
-        periods = read(
-            tenant,
-            _began(since, kept),
-            _ended(until, kept),
-            model_id=question.model_id or None,
-            after=question.after,
-            limit=limit,
+        query = UsageQuery(
+            kept=UsageKept.DAYS if kept is Grain.DAY else UsageKept.HOURS,
+            tenant=tenant,
+            since=began(since, kept),
+            until=ended(until, kept),
+            model_id=question.model_id,
+            token_id=question.token_id,
+            sums_alone=True,
         )
+        periods = self._store.usage(query, after=question.after, limit=limit)
         lines = (line for period in periods for line in _lines(period, question.by))
         return Page(
             question.by,
             since,
             until,
-            tuple(line for line in lines if _asked_for(line, question) and since <= line.at < until),
+            tuple(line for line in lines if line.usage.requests and since <= line.at < until),
             after=periods[-1].id.removeprefix(f"{tenant}/") if len(periods) == limit else None,
         )
 
-    def metrics(self, principal: Principal, model_id: str) -> Metrics:
-        """Raises NotFound."""
-        if self._store.model(principal.tenant, model_id) is None:
-            raise NotFound("There is no such model.")
-        until = self._now()
-        since = until.replace(second=0, microsecond=0) - _HOUR
-        sums: dict[datetime, Usage] = {}
-        for line in self._last_hour(principal.tenant, model_id, since, until):
-            if since <= line.at:
-                sums[line.at] = sums.get(line.at, Usage()) + line.usage
-        return Metrics(model_id, since, until, tuple(sorted(sums.items())))
-
-    def _add(self, minute: MinuteOfUsage) -> None:
-        at = datetime.fromtimestamp(minute.minute * _SECONDS_A_MINUTE, UTC)
-        if minute.counted:
-            self._store.add_usage(at, minute.name, minute.counted)
-            self._store.mark_used({key.token_id: at for key in minute.counted})
-        self._hot.forget_usage(minute)
-
-    def _last_hour(self, tenant: str, model_id: str, since: datetime, until: datetime) -> Iterator[Line]:
-        """Of all keys, as far as they fit into one page of hours."""
-        began = _began(since, Grain.HOUR)
-        periods = self._store.usage_hours(
-            tenant, began, until + _HOUR, model_id=model_id, after="", limit=limits.USAGE_PAGE
+    def _add(self, minutes: Sequence[tuple[int, str]]) -> None:
+        read = [self._hot.usage_of(minute, tenant) for minute, tenant in minutes]
+        self._store.add_usage(read)
+        self._store.mark_used(
+            {
+                key.token_id: datetime.fromtimestamp(minute.minute * _SECONDS_A_MINUTE, UTC)
+                for minute in read
+                for key, measures in minute.counted.items()
+                if measures.usage.requests
+            }
         )
-        return (line for period in periods for line in _lines(period, Grain.MINUTE))
+        for minute in read:
+            self._hot.forget_usage(minute)
 
-    def _span(self, question: Question) -> tuple[datetime, datetime]:
-        """What is asked for, with what is not kept any more left out; `until` at the end of its period."""
-        now = self._now()
-        until = _time(question.until, "to") or now
-        since = _time(question.since, "from") or until - _SHOWN[question.by]
-        if since >= until:
-            raise InvalidRequest(f"from: it has to be before {until.isoformat()}, got {since.isoformat()}")
-        since = max(since, now - _KEPT[question.by])
-        return _began(since, question.by), _ended(until, question.by)
+
+def span(question: Question, *, now: datetime) -> tuple[datetime, datetime]:
+    """What is asked for, with what is not kept any more left out; `until` at the end of its period.
+
+    Raises InvalidRequest.
+    """
+    until = _time(question.until, "to") or now
+    since = _time(question.since, "from") or until - _SHOWN[question.by]
+    if since >= until:
+        raise InvalidRequest(f"from: it has to be before {until.isoformat()}, got {since.isoformat()}")
+    since = max(since, now - _KEPT[question.by])
+    return began(since, question.by), ended(until, question.by)
 
 
 def whose(principal: Principal, account: str) -> str:
@@ -200,7 +177,7 @@ def _time(text: str, name: str) -> datetime | None:
     return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
 
 
-def _began(at: datetime, grain: Grain) -> datetime:
+def began(at: datetime, grain: Grain) -> datetime:
     match grain:
         case Grain.MINUTE:
             return at.replace(second=0, microsecond=0)
@@ -210,9 +187,9 @@ def _began(at: datetime, grain: Grain) -> datetime:
             return at.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def _ended(at: datetime, grain: Grain) -> datetime:
-    began = _began(at, grain)
-    return at if began == at else began + _STEP[grain]
+def ended(at: datetime, grain: Grain) -> datetime:
+    start = began(at, grain)
+    return at if start == at else start + _STEP[grain]
 
 
 def _lines(period: UsagePeriod, grain: Grain) -> Iterator[Line]:
@@ -228,7 +205,3 @@ def _lines(period: UsagePeriod, grain: Grain) -> Iterator[Line]:
             minutes[int(minute)] = minutes.get(int(minute), Usage()) + usage
     for past, usage in sorted(minutes.items()):
         yield Line(period.at + timedelta(minutes=past), *named, usage)
-
-
-def _asked_for(line: Line, question: Question) -> bool:
-    return question.token_id in ("", line.token_id)

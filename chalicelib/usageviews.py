@@ -1,4 +1,4 @@
-"""How usage, metrics and the audit log look as JSON."""
+"""How usage and the audit log look as JSON."""
 
 from __future__ import annotations
 
@@ -75,23 +75,6 @@ class UsagePage(msgspec.Struct, frozen=True):
     next: str | None
 
 
-class MetricsMinute(msgspec.Struct, frozen=True):
-    """The minute that began at `at`."""
-
-    at: datetime
-    sums: Sums
-
-
-class ModelMetrics(msgspec.Struct, frozen=True):
-    """The last hour of one model, all its versions and callers together: minutes in which it was asked."""
-
-    model_id: str
-    since: datetime
-    until: datetime
-    total: Sums
-    minutes: list[MetricsMinute]
-
-
 class AuditLine(msgspec.Struct, frozen=True):
     """Who did what, when, from where, and how it ended.
 
@@ -148,11 +131,6 @@ def usage_page(page: usage.Page) -> UsagePage:
         for line in page.lines
     ]
     return UsagePage(page.by, page.since, page.until, lines, page.after)
-
-
-def metrics(shown: usage.Metrics) -> ModelMetrics:
-    minutes = [MetricsMinute(at, sums(one)) for at, one in shown.minutes]
-    return ModelMetrics(shown.model_id, shown.since, shown.until, sums(shown.total), minutes)
 
 
 def audit_page(page: audit.Page) -> AuditPage:

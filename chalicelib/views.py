@@ -7,7 +7,7 @@ Numbers of bytes and times say so in their names; times are in UTC.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from chalicelib.contract.findings import Findings, Refusal
 from chalicelib.contract.messages import (
     Certificate,
     Counts,
+    Example,
     Guard,
     Optimisation,
     Passport,
@@ -30,6 +31,7 @@ from chalicelib.contract.messages import (
     decode,
 )
 from chalicelib.contract.metadata import HEADER_LENGTH
+from chalicelib.overview import Outline
 from chalicelib.payloads import RESULT_FROM, BegunPayload
 from chalicelib.ports import UploadPart
 from chalicelib.records import Split, VersionState
@@ -161,8 +163,10 @@ class VersionsPage(msgspec.Struct, frozen=True):
     versions: list[Version]
 
 
-def versions(listed: Sequence[records.Version], owner: records.Model) -> VersionsPage:
-    return VersionsPage([version(one, owner) for one in listed])
+def versions(
+    listed: Sequence[records.Version], owner: records.Model, stages: Mapping[str, PrepareStage | None]
+) -> VersionsPage:
+    return VersionsPage([version(one, owner, stage=stages[one.id]) for one in listed])
 
 
 class Upload(msgspec.Struct, frozen=True):
@@ -221,6 +225,24 @@ class Candidate(msgspec.Struct, frozen=True):
     counts: CandidateCounts | None = None
 
 
+class LatestVersion(msgspec.Struct, frozen=True):
+    """The version of a model that was uploaded last.
+
+    Attributes:
+        stage: where its preparation stands; null when none is under way, or while that is not known.
+        reason: why it failed.
+        bytes: of all its files.
+    """
+
+    number: int
+    state: VersionState
+    stage: PrepareStage | None
+    reason: str | None
+    bytes: int
+    framework: str
+    created_at: datetime
+
+
 class Model(msgspec.Struct, frozen=True):
     """A name, and which of its versions answer.
 
@@ -229,6 +251,10 @@ class Model(msgspec.Struct, frozen=True):
         activating: the version that takes over once it is loaded.
         pinned: it stays loaded, used or not.
         url: where it answers.
+        latest: null where none has been uploaded, or all were deleted.
+        hosts: on how many hosts the active version is loaded now; null while that is not known.
+        quarantined: the active version ended its process twice, and answers nobody for some minutes; null
+            while that is not known.
     """
 
     id: str
@@ -240,6 +266,9 @@ class Model(msgspec.Struct, frozen=True):
     pinned: bool
     created_at: datetime
     url: str
+    latest: LatestVersion | None
+    hosts: int | None
+    quarantined: bool | None
 
 
 class ModelsPage(msgspec.Struct, frozen=True):
@@ -249,8 +278,9 @@ class ModelsPage(msgspec.Struct, frozen=True):
     next: str | None
 
 
-def models(listed: Sequence[records.Model], settings: Settings) -> ModelsPage:
-    return ModelsPage([model(one, _candidate(one), settings) for one in listed], following(listed))
+def models(listed: Sequence[records.Model], seen: Mapping[str, Outline], settings: Settings) -> ModelsPage:
+    told = [model(one, _candidate(one), seen[one.id], settings) for one in listed]
+    return ModelsPage(told, following(listed))
 
 
 def following(listed: Sequence[Any]) -> str | None:
@@ -258,7 +288,7 @@ def following(listed: Sequence[Any]) -> str | None:
     return str(listed[-1].id) if len(listed) == limits.PAGE_SIZE_MAX else None
 
 
-def model(shown: records.Model, candidate: Candidate | None, settings: Settings) -> Model:
+def model(shown: records.Model, candidate: Candidate | None, seen: Outline, settings: Settings) -> Model:
     return Model(
         id=shown.id,
         name=shown.name,
@@ -269,12 +299,30 @@ def model(shown: records.Model, candidate: Candidate | None, settings: Settings)
         pinned=shown.pinned,
         created_at=shown.created_at,
         url=f"{settings.public_url}/inference",
+        latest=_latest(seen),
+        hosts=seen.hosts,
+        quarantined=seen.quarantined,
     )
 
 
-def model_in_full(shown: Shown, settings: Settings) -> Model:
+def model_in_full(shown: Shown, seen: Outline, settings: Settings) -> Model:
     """With what was counted of the candidate, which costs a look-up."""
-    return model(shown.model, _candidate_in_full(shown), settings)
+    return model(shown.model, _candidate_in_full(shown), seen, settings)
+
+
+def _latest(seen: Outline) -> LatestVersion | None:
+    latest = seen.latest
+    if latest is None:
+        return None
+    return LatestVersion(
+        number=latest.number,
+        state=latest.state,
+        stage=seen.stage,
+        reason=latest.reason,
+        bytes=latest.bytes_in_all,
+        framework=latest.framework,
+        created_at=latest.created_at,
+    )
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -347,6 +395,8 @@ class Report(msgspec.Struct, frozen=True):
         optimisation: how the prepared form compares with the uploaded file.
         receipt: what the client said of its conversion.
         hashes: SHA-256 of the uploaded files.
+        example: inputs that it answers; null where they are large, or none were found.
+        sizes: shape of one row of each input, by name, with sizes that it took where any may go.
     """
 
     model_id: str
@@ -361,6 +411,8 @@ class Report(msgspec.Struct, frozen=True):
     findings: Findings | None
     receipt: Any
     hashes: dict[VersionFile, str]
+    example: Example | None
+    sizes: dict[str, tuple[int, ...]]
     prepared_by: PreparedBy | None
     framework: str
     bytes: int
@@ -382,6 +434,8 @@ def report(shown: records.Version) -> Report:
         findings=found.findings if found else None,
         receipt=msgspec.json.decode(shown.receipt) if shown.receipt else None,
         hashes=_hashes(shown),
+        example=found.example if found else None,
+        sizes=found.sizes if found else {},
         prepared_by=PreparedBy(found.onnxruntime, found.host_class) if found else None,
         framework=shown.framework,
         bytes=shown.bytes,

@@ -27,21 +27,26 @@ from chalicelib.contract import limits
 from chalicelib.contract.errors import DependencyFailed
 from chalicelib.contract.hotstate import HotState
 from chalicelib.contract.hotstate.admission import Admissions
+from chalicelib.costs import Costs
 from chalicelib.deletion import Deletion
 from chalicelib.explaining import Explaining
 from chalicelib.fleet import Fleet
 from chalicelib.guards import RouteGuards
 from chalicelib.guessing import Guessing
 from chalicelib.idempotency import Attempts
+from chalicelib.inventory import Inventory
 from chalicelib.keys import Keys
+from chalicelib.metrics import MetricsReader
 from chalicelib.models import Models
 from chalicelib.operators import Operators
+from chalicelib.overview import Overview
 from chalicelib.payloads import Origin, Payloads
 from chalicelib.quotas import Quotas
 from chalicelib.reconciler import Deciding, Loop, Reconciler, UseCases
 from chalicelib.routing import Clocks, Dispatcher, Dispatching, Lookups, Router, Transfers
 from chalicelib.sessions import Sessions
 from chalicelib.settings import Settings
+from chalicelib.site import Site
 from chalicelib.traffic import Traffic
 from chalicelib.uploads import Uploads
 from chalicelib.usage import Metering
@@ -65,18 +70,23 @@ class ControlPlane:
     accounts: Accounts
     operators: Operators
     keys: Keys
+    site: Site
     explaining: Explaining
     uploads: Uploads
     models: Models
+    overview: Overview
     quotas: Quotas
     traffic: Traffic
     deletion: Deletion
     metering: Metering
+    metrics: MetricsReader
+    costs: Costs
     audit: Audit
     router: Router
     payloads: Payloads
     answers: Answers
     fleet: Fleet
+    inventory: Inventory
     reconciler: Reconciler
 
 
@@ -94,6 +104,7 @@ def build(environ: Mapping[str, str]) -> ControlPlane:
     objects = S3Objects(settings.s3_bucket, endpoint_url=settings.s3_endpoint_url)
     audit = Audit(store=store, late=hot, now=_now, monotonic=time.monotonic, new_id=new_id)
     metering = Metering(store=store, hot=hot, now=_now)
+    metrics = MetricsReader(store=store, hot=hot, now=_now)
     traffic = Traffic(
         store=store, hot=hot, audit=audit, now=_now, replicas_per_model=limits.REPLICAS_PER_MODEL
     )
@@ -125,6 +136,16 @@ def build(environ: Mapping[str, str]) -> ControlPlane:
     operators = Operators(
         store=store, hot=hot, sessions=sessions, passwords=passwords, now=_now, new_id=new_id
     )
+    keys = Keys(store=store, hot=hot, auth=auth, now=_now, new_id=new_id)
+    accounts = Accounts(
+        store=store,
+        sessions=sessions,
+        passwords=passwords,
+        guessing=Guessing(hot=hot, monotonic=time.monotonic),
+        sign_up=settings.sign_up,
+        now=_now,
+        new_id=new_id,
+    )
     return ControlPlane(
         settings=settings,
         store=store,
@@ -133,29 +154,26 @@ def build(environ: Mapping[str, str]) -> ControlPlane:
         auth=auth,
         guards=RouteGuards(auth, sessions, attempts, audit, settings.public_url, time.monotonic),
         sessions=sessions,
-        accounts=Accounts(
-            store=store,
-            sessions=sessions,
-            passwords=passwords,
-            guessing=Guessing(hot=hot, monotonic=time.monotonic),
-            sign_up=settings.sign_up,
-            now=_now,
-            new_id=new_id,
-        ),
+        accounts=accounts,
         operators=operators,
-        keys=Keys(store=store, hot=hot, auth=auth, now=_now, new_id=new_id),
+        keys=keys,
+        site=Site(store=store, keys=keys, accounts=accounts, monotonic=time.monotonic),
         explaining=Explaining(store=store, hot=hot, account_rate=settings.account_limits.rate, now=_now),
         uploads=uploads,
         models=Models(store=store, quotas=quotas),
+        overview=Overview(store=store, hot=hot),
         quotas=quotas,
         traffic=traffic,
         deletion=deletion,
         metering=metering,
+        metrics=metrics,
+        costs=Costs(store=store, metrics=metrics, prices=settings.prices, now=_now),
         audit=audit,
         router=router,
         payloads=payloads,
         answers=Answers(hot=hot, router=router, payloads=payloads, new_id=new_id),
         fleet=Fleet(store=store, hot=hot),
+        inventory=Inventory(store=store, hot=hot),
         reconciler=Reconciler(
             store=store,
             hot=hot,

@@ -1,5 +1,5 @@
 """Speaks for this host to the control plane, through the hot state: heartbeats, replicas, assignments,
-what was seen of versions on trial, what was used at its own door, and what was deleted.
+what was seen of versions on trial, what was used at its own door and of its memory, and what was deleted.
 
 Nothing waits for it: while the hot state is away the host serves what it has, and
 everything is told again when it is back.
@@ -56,6 +56,7 @@ class Agent:
     random: Random
     clock: Callable[[], float]
     _connected: bool = field(default=False, init=False)
+    _counted_at: float | None = field(default=None, init=False)
     _prefetching: asyncio.Task[None] | None = field(default=None, init=False)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
@@ -80,6 +81,7 @@ class Agent:
     async def beat(self) -> bool:
         """Say how we are and hear what we are to hold. False when nobody listened."""
         self.presence.alive(self.clock())
+        self._count_memory()
         try:
             load = self.loads.since_heard(self.clock())
             reply = await asyncio.to_thread(self.hot.beat, self._heartbeat(), load, number=self.loads.number)
@@ -148,6 +150,15 @@ class Agent:
                 outcomes=batch.outcomes,
             )
             self.meter.told(batch)
+
+    def _count_memory(self) -> None:
+        """Now and then: what is loaded now stands for the time since the last time."""
+        now = self.clock()
+        if self._counted_at is None:
+            self._counted_at = now
+        elif now - self._counted_at >= limits.MEMORY_COUNTED_SECONDS:
+            self.meter.hold(self.replicas.held(), seconds=now - self._counted_at)
+            self._counted_at = now
 
     def _converge(self, reply: HeartbeatReply) -> None:
         """Prefetch in the background, one round at a time."""

@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -21,7 +21,7 @@ import msgspec
 from chalicelib.contract import limits
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.findings import Refusal
-from chalicelib.contract.messages import Certificate, Counterexample, decode, encode
+from chalicelib.contract.messages import Certificate, Counterexample, Example, decode, encode
 from host_container import environment, heap
 from host_container.events import EventLog
 from host_container.orders import (
@@ -93,7 +93,7 @@ async def run_examination(
     watch = _Watch(bounds, begins)
     last = await watch.run(_EXAMINE, encode(_order(files, bounds)), cwd=path.parent)
     if isinstance(last, Report) and last.refusal is not Refusal.UNEXPLAINED:
-        return last if last.reason is None else Report(*_told(last.reason, last.refusal))
+        return _fitting(last) if last.reason is None else Report(*_told(last.reason, last.refusal))
     watch.tell(events)
     return Report(*(_told(last.reason, last.refusal) if isinstance(last, Report) else watch.obituary()))
 
@@ -228,7 +228,7 @@ class _Watch:
 def _said(line: bytes) -> Began | Report | Measured | None:
     try:
         return msgspec.json.decode(line, type=Began | Report | Measured)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
 
 
@@ -281,6 +281,30 @@ def _told(reason: str | None, refusal: Refusal | None) -> tuple[str, Refusal]:
 def _plain(text: str, length_max: int) -> str:
     shown = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
     return shown if len(shown) <= length_max else shown[: length_max - 1] + "…"
+
+
+def _fitting(report: Report) -> Report:
+    """Without an example and sizes that do not fit the signature: a model may have taken over the process."""
+    ranks = {given.name: len(given.shape) for given in report.signature.inputs} if report.signature else {}
+    fits = {name: len(sizes) for name, sizes in report.sizes.items()} == ranks
+    example = report.example if fits and report.example and _is_example(report.example, ranks) else None
+    return msgspec.structs.replace(report, example=example, sizes=report.sizes if fits else {})
+
+
+def _is_example(example: Example, ranks: Mapping[str, int]) -> bool:
+    return (
+        example.inputs.keys() == ranks.keys()
+        and max(ranks.values(), default=0) <= limits.RANK_MAX
+        and all(_nests(value, ranks[name]) for name, value in example.inputs.items())
+        and len(msgspec.json.encode(example.inputs)) <= limits.EXAMPLE_BYTES_MAX
+    )
+
+
+def _nests(value: object, rank: int) -> bool:
+    """Lists in each other so many times, and nothing else that holds anything."""
+    if not rank:
+        return not isinstance(value, list | dict)
+    return isinstance(value, list) and all(_nests(one, rank - 1) for one in value)
 
 
 def _short(certificate: Certificate | None) -> Certificate | None:

@@ -23,6 +23,7 @@ from chalicelib.contract.findings import Refusal
 from chalicelib.contract.messages import Signature, TensorSignature
 from host_container import onnxfile
 from host_container.confined import Lines, close_in, private_output, says_out_of_memory
+from host_container.examples import shown
 from host_container.firewall import Refused
 from host_container.generated import FirstRun, first_run, takes_rows, zeros
 from host_container.orders import Began, Doing, Order, Report, out_of_memory
@@ -45,7 +46,14 @@ def examine(path: Path, *, load_seconds_max: float, begins: Callable[[Doing], No
     _run_two_rows(session, first)
     outputs = tuple(_with_rank(output, first.outputs[output.name]) for output in session.signature.outputs)
     signature = Signature(inputs=session.signature.inputs, outputs=outputs)
-    return Report(signature=signature, findings=findings, load_seconds=load_seconds)
+    inputs = shown(session, free=first.free)
+    return Report(
+        signature=signature,
+        findings=findings,
+        load_seconds=load_seconds,
+        example=inputs.example,
+        sizes=inputs.sizes,
+    )
 
 
 def _load(path: Path, *, seconds_max: float) -> tuple[Session, float]:

@@ -22,11 +22,11 @@ from chalicelib.contract import limits
 from chalicelib.contract.choice import Weigh, alive, destinations
 from chalicelib.contract.dispatches import (
     error_code,
+    host_times,
     is_for_another,
     is_own_fault,
     patience,
     refused,
-    timing_seconds,
     unreachable,
 )
 from chalicelib.contract.errors import ModelRocketError, Overloaded
@@ -85,14 +85,13 @@ class Forwarded:
         passed = {name: self.reply.headers[name] for name in _PASSED_ON if name in self.reply.headers}
         return headers | passed
 
-    def used(self, use: Use) -> Use:
-        """With what the host says it took."""
+    def used(self, use: Use, *, seconds: float) -> Use:
+        """With what the host says it took, of so long in all."""
         told = self.reply.headers
-        timings = told.get("server-timing", "")
-        use.rows, run_rows = _number(told.get("x-rows")), _number(told.get("x-batch-rows"))
-        seconds = timing_seconds(timings, "run")
-        use.compute_us = compute_us(run_seconds=seconds, rows=use.rows, run_rows=run_rows)
-        use.cold = timing_seconds(timings, "load") > 0
+        if self.reply.status == _OK:
+            use.rows, run_rows = _number(told.get("x-rows")), _number(told.get("x-batch-rows"))
+            use.took = host_times(told.get("server-timing", ""), total=seconds)
+            use.compute_us = compute_us(run_us=use.took.run, rows=use.rows, run_rows=run_rows)
         return use
 
 

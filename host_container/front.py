@@ -48,10 +48,11 @@ from chalicelib.contract.inference import (
     read_inference,
     read_sticky_key,
 )
+from chalicelib.contract.latency import Took
 from chalicelib.contract.limiting import request_cost
 from chalicelib.contract.messages import ModelRecord, VersionRecord
 from chalicelib.contract.metadata import ModelPath
-from chalicelib.contract.metering import UsageKey, compute_us
+from chalicelib.contract.metering import CLIENT_GONE, Refused, UsageKey, compute_us
 from chalicelib.contract.tokens import token_sha256
 from chalicelib.contract.transfers import HEADER, INLINE_MAX, INPUTS_FROM, Transfer, passes
 from host_container.access import Access, Found, Permitted
@@ -67,7 +68,7 @@ from host_container.metrics import CONTENT_TYPE, Metrics
 from host_container.presence import Presence
 from host_container.router import Answer, Call, Router
 from host_container.running import Running
-from host_container.usage import Meter, Use
+from host_container.usage import Meter, Use, us
 
 _TICKET: Final = b"x-rocket-ticket"
 _FORM: Final = b"x-rocket-form"
@@ -201,6 +202,7 @@ class Exchange:
         "_call",
         "_callers_id",
         "_came",
+        "_code",
         "_door",
         "_errand",
         "_error_body",
@@ -231,7 +233,7 @@ class Exchange:
         self._running: Running | None = None
         self._answered = False
         self._authorised = 0.0
-        self._callers_id = self._token_id = ""
+        self._callers_id = self._token_id = self._code = ""
         self._shown: tuple[str, str] | None = None
         """The credential's SHA-256, and the model's id it was shown for."""
         self._use: Use | None = None
@@ -265,13 +267,14 @@ class Exchange:
         if self._forwarding is not None:
             self._forwarding.cancel()
         self._let_go()
+        self._code = CLIENT_GONE
         self._count(_CLIENT_GONE, 0)
         self._door.note(self, _CLIENT_GONE, "")
 
     def fail(self, error: ModelRocketError) -> None:
         if self._errand is not None and self._errand.comes_back(error):
             return
-        self.request_id = self.request_id or self._door.new_id()
+        self.request_id, self._code = self.request_id or self._door.new_id(), error.code
         self._door.note(self, error.status, error.code)
         body = orjson.dumps(self._error_body(error, self.request_id))
         headers = error.headers(self.request_id)
@@ -504,16 +507,17 @@ class Exchange:
         reply = came.reply
         if self._use is not None:
             key = UsageKey(came.record.tenant, self._token_id, came.record.model_id, came.record.number)
-            self._use = came.used(Use(key, self._use.request_id, self._use.bytes_in))
+            use = Use(key, self._use.request_id, self._use.bytes_in)
+            self._use, self._code = came.used(use, seconds=self._door.clock() - self.started), came.code
         headers = came.headers(self.request_id, auth_seconds=self._auth_seconds() or 0.0, took=took)
         self._door.note(self, reply.status, came.code, forwarded_to=came.host_id)
         self._finish(Response(reply.status, reply.body, headers, reply.headers.get("content-type", JSON)))
 
     def _tell(self, result: Answer) -> None:
         if self._use is not None:
-            took = result.timings.run
-            self._use.compute_us = compute_us(run_seconds=took, rows=result.own_rows, run_rows=result.rows)
-            self._use.rows, self._use.cold = result.own_rows, result.cold
+            took = self._use.took = _took(result, seconds=self._door.clock() - self.started)
+            self._use.compute_us = compute_us(run_us=took.run, rows=result.own_rows, run_rows=result.rows)
+            self._use.rows = result.own_rows
         headers = _headers(self.request_id, result, auth_seconds=self._auth_seconds())
         if result.json_bytes:
             headers[_HEADER_LENGTH.decode()] = str(result.json_bytes)
@@ -556,7 +560,15 @@ class Exchange:
     def _count(self, status: int, bytes_out: int) -> None:
         """What its caller used. Of a dispatched request the gateway counts that."""
         if self._use is not None:
-            self._door.meter.count(self._use.outcome(status, bytes_out))
+            self._door.meter.count(self._use.outcome(status, self._code, bytes_out))
+        elif self._code and self._shown is not None:
+            self._count_refused(self._door.access.known(*self._shown))
+
+    def _count_refused(self, permitted: Permitted | None) -> None:
+        """For a caller who is known."""
+        if permitted is not None:
+            key = UsageKey(permitted.model.tenant, permitted.token.token_id, permitted.model.model_id, 0)
+            self._door.meter.refuse(Refused(key, self._code))
 
     def _let_go(self) -> None:
         """Of the body, and of the call that would come back here: no large body waits to be collected."""
@@ -616,6 +628,18 @@ def failure(error: ModelRocketError, request_id: str, *, keep_alive: bool) -> by
     """What a caller hears whose request cannot even be read."""
     body = orjson.dumps(error.body(request_id))
     return response(error.status, body, headers=error.headers(request_id), keep_alive=keep_alive)
+
+
+def _took(answer: Answer, *, seconds: float) -> Took:
+    """`seconds` in all."""
+    parts = answer.timings
+    return Took(
+        total=us(seconds),
+        queue=us(parts.queue),
+        batch=us(parts.batch),
+        load=max(1, us(parts.load)) if answer.cold else 0,
+        run=us(parts.run),
+    )
 
 
 def _ran(answer: Answer) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.random
@@ -33,7 +33,8 @@ _FREE_SIZES: Final = (1, 8, 32, 224)
 _GENERATED_BYTES_MAX: Final = 256 * limits.MIB
 _TEXTS: Final = ("", "a", "grün")
 EXAMPLE_KEY: Final = "modelrocket.example"
-"""Of the metadata: `{"inputs": {name: nested lists}}`, as a request has them."""
+"""Of the metadata: `{"inputs": {name: nested lists}}`, as a request has them; with `"made_up": true` where
+none of the values are the owner's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def first_run(session: Session) -> FirstRun:
 def example(session: Session) -> Feeds:
     """The rows that the model brings, by input name; none where they are not what it says it takes."""
     try:
-        told = json.loads(session.metadata.get(EXAMPLE_KEY, ""))["inputs"]
+        told = _brought(session)["inputs"]
         rows = {
             given.name: decode(told[given.name], TensorSpec(given.name, given.dtype, given.shape))
             for given in session.signature.inputs
@@ -73,6 +74,20 @@ def example(session: Session) -> Feeds:
         return {}
     counts = {len(array) if array.ndim else 0 for array in rows.values()}
     return rows if len(counts) == 1 and counts != {0} and all(array.size for array in rows.values()) else {}
+
+
+def owners_row(session: Session) -> Feeds:
+    """The first row of the model's example, where its values are its owner's to show; else nothing."""
+    rows = example(session)
+    if not rows or _brought(session).get("made_up"):
+        return {}
+    free = {name for name, shape in session.dimensions().items() if shape[0].size is None}
+    return {name: array[:1] if name in free else array for name, array in rows.items()}
+
+
+def _brought(session: Session) -> Any:
+    """Raises ValueError, RecursionError."""
+    return json.loads(session.metadata.get(EXAMPLE_KEY, ""))
 
 
 def takes_rows(session: Session) -> bool:

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from chalicelib.contract.findings import Findings, Refusal
-from chalicelib.contract.messages import Certificate, Passport, Signature
+from chalicelib.contract.messages import Certificate, Example, Passport, Signature
 
 NOT_CLOSED_IN: Final = 71
 """The exit code (EX_OSERR) of a process that looked at nothing, because this machine cannot contain it."""
@@ -48,13 +48,18 @@ class Began(msgspec.Struct, frozen=True, tag="began"):
 
 
 class Report(msgspec.Struct, frozen=True, tag="report"):
-    """The end of an examination: a reason and a refusal, or all the others."""
+    """The end of an examination: a reason and a refusal, or all the others.
+
+    `example` and `sizes` as in `Preparation`.
+    """
 
     reason: str | None = None
     refusal: Refusal | None = None
     signature: Signature | None = None
     findings: Findings | None = None
     load_seconds: float = 0.0
+    example: Example | None = None
+    sizes: dict[str, tuple[int, ...]] = {}
 
 
 class BuildOrder(msgspec.Struct, frozen=True):

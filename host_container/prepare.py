@@ -218,6 +218,8 @@ class Preparer:
             host_class=self._bench.host_class,
             refusal=report.refusal,
             findings=report.findings,
+            example=report.example,
+            sizes=report.sizes,
         )
 
     def _too_large(self, size: int) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -121,6 +121,10 @@ class Replicas:
     @property
     def ready(self) -> int:
         return len(self._loaded)
+
+    def held(self) -> Iterator[tuple[VersionRecord, int]]:
+        """What is in memory, and how many bytes are counted for it."""
+        return ((loaded.record, self._item(loaded.record).bytes) for loaded in self._loaded.values())
 
     def remember(self, record: VersionRecord) -> None:
         """What a version is, so that nobody has to be asked."""

@@ -69,7 +69,7 @@ class ParentGone(RuntimeError):
 class Enclosure:
     """What one process may still reach.
 
-    `readable`: folders it may read below; files may come and go there later.
+    `readable`: folders it may read below, beside the system's locales; files may come and go there later.
     The first one becomes its working directory, which matters: a model loaded
     from bytes finds its external data there.
     `readable_files`: single files it may read too, with nothing that lies beside them.
@@ -248,13 +248,15 @@ _SCOPE_ABI: Final = 6
 _BIND_AND_CONNECT: Final = 0b11
 _ABSTRACT_SOCKETS_AND_SIGNALS: Final = 0b11
 _RULE_PATH_BENEATH: Final = 1
+_LOCALES: Final = Path("/usr/lib/locale")
+"""Of the system, and no secret: onnxruntime lower-cases text by one."""
 
 
 def _restrict_files(enclosure: Enclosure, *, abi: int) -> None:
     """Withholds every right the kernel's version knows, but those over its own files and folders."""
     attributes = ctypes.create_string_buffer(_ruleset(abi))
     ruleset = _syscall(_NR_LANDLOCK_CREATE_RULESET, ctypes.addressof(attributes), len(attributes.raw) - 1, 0)
-    for folder in enclosure.readable:
+    for folder in (*enclosure.readable, *filter(Path.is_dir, (_LOCALES,))):
         _leave(ruleset, folder, _READ_FILE | _READ_DIRECTORY)
     for file in enclosure.readable_files:
         _leave(ruleset, file, _READ_FILE)

@@ -16,6 +16,7 @@ from chalicelib.contract import limits
 from chalicelib.contract.choice import expected_seconds
 from chalicelib.contract.errors import DeadlineExceeded, DependencyFailed, ModelRocketError, NoCapacity
 from chalicelib.contract.hotstate.admission import RouteView
+from chalicelib.contract.latency import Took
 from chalicelib.contract.messages import Heartbeat, ReplicaState, TensorSignature, VersionRecord
 
 _OWN_FAULTS: Final = frozenset({"internal", "dependency", ""})
@@ -32,7 +33,7 @@ _LOADS: Final = 3.0
 _FETCH_BYTES_PER_SECOND: Final = 50e6
 _BYTES_PER_NUMBER_MIN: Final = 2
 """In JSON, with what parts it from the next; nothing is shorter in binary but a byte."""
-_TIMING_SECONDS_MAX: Final = 86_400.0
+_TIMING_MS_MAX: Final = 86_400_000.0
 
 
 class _ErrorBody(msgspec.Struct):
@@ -63,13 +64,27 @@ def is_for_another(status: int, code: str) -> bool:
     return status == HTTPStatus.SERVICE_UNAVAILABLE and code != _FINAL
 
 
-def timing_seconds(told: str, name: str) -> float:
-    """Of one metric of a host's Server-Timing; 0 where it says nothing of it, or nothing that can be."""
+def host_times(told: str, *, total: float) -> Took:
+    """An answered request's times, by the Server-Timing of its host and `total` seconds in all.
+
+    0 for what that says nothing of, or nothing that can be.
+    """
+    times = {name: ms for name, _, ms in (one.partition(";dur=") for one in told.split(", "))}
+    return Took(
+        total=_us(total * 1000),
+        queue=_us(times.get("queue")),
+        batch=_us(times.get("batch")),
+        load=_us(times.get("load")),
+        run=_us(times.get("run")),
+    )
+
+
+def _us(ms: str | float | None) -> int:
     try:
-        seconds = float(told.partition(f"{name};dur=")[2].partition(",")[0]) / 1000
+        number = float(ms or 0)
     except ValueError:
-        return 0.0
-    return seconds if 0 <= seconds <= _TIMING_SECONDS_MAX else 0.0
+        return 0
+    return round(number * 1000) if 0 <= number <= _TIMING_MS_MAX else 0
 
 
 def refused() -> ModelRocketError:

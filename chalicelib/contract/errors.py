@@ -31,7 +31,7 @@ names, addresses, or anything of another tenant.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 
 class ModelRocketError(Exception):
@@ -158,6 +158,14 @@ class DependencyFailed(Unavailable):
 
 class DeadlineExceeded(ModelRocketError):
     code, status, retryable = "deadline_exceeded", 504, True
+
+
+def _codes(kind: type[ModelRocketError]) -> frozenset[str]:
+    return frozenset({kind.code}).union(*map(_codes, kind.__subclasses__()))
+
+
+CODES: Final = _codes(ModelRocketError)
+"""All that there are."""
 
 
 class StaleEpoch(Exception):

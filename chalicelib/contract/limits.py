@@ -46,6 +46,8 @@ ACCOUNT_CONCURRENCY_MAX: Final = 256
 """Requests of an account under way at the same time."""
 COST_BYTES: Final = 256 * 1024
 """A request counts once, and once more for every so many bytes of its body."""
+DEMO_REQUESTS_PER_SECOND: Final = 30.0
+"""Of all who try the public demo together."""
 OUTAGE_RATE_SHARE: Final = 0.1
 """What each gateway process lets through of a rate while it cannot be counted together."""
 
@@ -140,6 +142,8 @@ SUBGRAPH_DEPTH_MAX: Final = 32
 NAME_LENGTH_MAX: Final = 1_000
 """Of everything in the file that has a name."""
 METADATA_BYTES_MAX: Final = 64 * 1024
+EXAMPLE_BYTES_MAX: Final = 16 * 1024
+"""Of the inputs that a version's report shows, as JSON."""
 OPSET_IMPORTS_MAX: Final = 100
 REASON_LENGTH_MAX: Final = 400
 """Of what an owner is told about a file that is not served."""
@@ -228,6 +232,8 @@ CRASHES_MAX: Final = 2
 CRASH_WINDOW_SECONDS: Final = 600.0
 QUARANTINE_SECONDS: Final = 900.0
 """A version that ended its worker `CRASHES_MAX` times within the window is not served for this long."""
+QUARANTINES_SHOWN_MAX: Final = 100
+"""Of the whole fleet, those that end last."""
 DRAIN_SECONDS_MAX: Final = 30.0
 DRAIN_PROPAGATION_SECONDS: Final = 2.0
 """How long a draining host still takes work from gateways that have not heard."""
@@ -246,6 +252,9 @@ KEY_NAME_LENGTH_MAX: Final = 100
 KEY_DAYS_DEFAULT: Final = 90
 """After which an API key expires, unless its maker says otherwise. Model tokens do not by themselves."""
 KEY_DAYS_MAX: Final = 3_650
+KEY_SECONDS_MIN: Final = 60
+KEY_SECONDS_MAX: Final = 24 * 3600
+"""Of one whose end is given in seconds."""
 KEY_EXPIRING_SECONDS: Final = 7 * 24 * 3600.0
 """A key that stops sooner than this is shown as expiring."""
 KEY_OVERLAP_SECONDS_DEFAULT: Final = 24 * 3600
@@ -263,17 +272,27 @@ USAGE_ID_SECONDS: Final = 600
 """A request that comes again under the same id within this time is counted once."""
 USAGE_HOT_SECONDS: Final = 24 * 3600
 """What was counted is kept for the coordinator so long."""
-USAGE_TOLD_MAX: Final = 1_000
+USAGE_TOLD_MAX: Final = 500
 """Requests, or sums, that a host tells of at once."""
 USAGE_KEPT_MAX: Final = 100_000
 """Requests that a host remembers one by one while the hot state is away. The others are summed up."""
-USAGE_SUMS_MAX: Final = 100_000
+USAGE_SUMS_MAX: Final = 20_000
+USAGE_COUNTERS_MAX: Final = 2_000
+"""Of how long requests took, in one sum: as many different times as a host tells apart at once."""
+MEMORY_COUNTED_SECONDS: Final = 30.0
+"""How often a host says how much memory each version has."""
+USAGE_UNDER_WAY_MAX: Final = 120
+"""Minutes that are not written down yet, of those that are shown."""
 USAGE_MINUTES_SECONDS: Final = 2 * 24 * 3600
 """How long usage is kept by the minute, by the hour and by the day."""
 USAGE_HOURS_SECONDS: Final = 60 * 24 * 3600
 USAGE_DAYS_SECONDS: Final = 2 * 365 * 24 * 3600
 USAGE_PAGE: Final = 1_000
 """Lines of usage in one answer."""
+METRICS_PERIODS_MAX: Final = 5_000
+"""Hours, or days, of a key and version that one answer adds up."""
+METRICS_LINES_MAX: Final = 200
+"""Models, and keys, that one answer lists."""
 AUDIT_SECONDS: Final = 365 * 24 * 3600
 AUDIT_TRIES_MAX: Final = 64
 """Entries of one account are written one after the other: how often one steps back for others."""
@@ -306,6 +325,8 @@ LOOKUPS_MAX: Final = 256
 """Pairs of token and model that a host asks the hot state about at once."""
 CALLER_LOOKUPS_MAX: Final = LOOKUPS_MAX // 4
 TOKEN_READ_THROUGH_PER_SECOND: Final = 50
+SITE_SECONDS: Final = 5.0
+"""How long what the site says of itself may be old, while the truth answers."""
 TRUTH_SECONDS_MAX: Final = 1.0
 """A request that has waited so long for the truth in all asks it nothing more."""
 OUTAGE_VIEWS_MAX: Final = 4096

@@ -121,6 +121,8 @@ class Certificate(msgspec.Struct, frozen=True):
 class TokenKind(StrEnum):
     API_KEY = "api_key"
     MODEL_TOKEN = "model_token"
+    DEMO_TOKEN = "demo_token"
+    """A model token that everybody knows: it runs its model at once, and nothing else."""
 
 
 class Scope(StrEnum):
@@ -416,12 +418,32 @@ class Optimisation(msgspec.Struct, frozen=True):
     largest_difference: float = 0.0
 
 
+class ExampleSource(StrEnum):
+    SAMPLE = "sample"
+    ZEROS = "zeros"
+
+
+class Example(msgspec.Struct, frozen=True):
+    """Inputs that the version has run on, as `POST /inference` takes them.
+
+    Attributes:
+        inputs: nested lists by name: one row, where it takes any number of them. Null is NaN.
+        source: sample: a row that its owner let go along in the model; zeros: made up here, zeros and
+            empty texts where it takes those.
+    """
+
+    inputs: dict[str, Any]
+    source: ExampleSource
+
+
 class Preparation(msgspec.Struct, frozen=True):
     """What a host found out about a version besides signature, passport and certificate.
 
     Attributes:
         onnxruntime: its version.
         host_class: what prepared forms fit: onnxruntime, machine, class of CPU and provider.
+        example: None where it is larger than `EXAMPLE_BYTES_MAX`, or none was told.
+        sizes: of the inputs that it ran on, by name: a single row, where it takes any number of them.
     """
 
     onnxruntime: str
@@ -429,6 +451,8 @@ class Preparation(msgspec.Struct, frozen=True):
     refusal: Refusal | None = None
     findings: Findings | None = None
     optimisation: Optimisation | None = None
+    example: Example | None = None
+    sizes: dict[str, tuple[int, ...]] = {}
 
 
 class PrepareResult(msgspec.Struct, frozen=True):
@@ -457,7 +481,7 @@ def decode(raw: bytes | str | None, kind: type[Message]) -> Message | None:
         return None
     try:
         return msgspec.json.decode(raw, type=kind)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chalicelib import usageviews
+from chalicelib import metricviews, usageviews
 from chalicelib.api import Routes
 from chalicelib.auth import Principal
 from chalicelib.contract.messages import Scope
@@ -31,10 +31,41 @@ def get_usage(  # noqa: PLR0913 - the query's own
     return usageviews.usage_page(plane().metering.page(principal, asked_for))
 
 
+@route("GET", "/v1/usage/cost", scope=Scope.MODELS_READ)
+def get_cost(principal: Principal, *, from_: str = "", to: str = "", account: str = "") -> metricviews.Costs:
+    """What each model is estimated to cost. Operators may name an account."""
+    return metricviews.costs(plane().costs.estimate(principal, since=from_, until=to, account=account))
+
+
+@route("GET", "/v1/metrics", scope=Scope.MODELS_READ)
+def get_metrics(  # noqa: PLR0913 - the query's own
+    principal: Principal,
+    *,
+    by: Grain = Grain.MINUTE,
+    from_: str = "",
+    to: str = "",
+    model: str = "",
+    key: str = "",
+    account: str = "",
+) -> metricviews.Metrics:
+    """Requests, errors and latencies by the minute, hour or day, up to now; `account` is for operators."""
+    asked_for = Question(by=by, since=from_, until=to, model_id=model, token_id=key, account=account)
+    return metricviews.metrics(plane().metrics.read(principal, asked_for))
+
+
 @route("GET", "/v1/models/{model_id}/metrics", scope=Scope.MODELS_READ)
-def get_metrics(principal: Principal, model_id: str) -> usageviews.ModelMetrics:
-    """The last hour of a model, by the minute."""
-    return usageviews.metrics(plane().metering.metrics(principal, model_id))
+def get_model_metrics(
+    principal: Principal,
+    model_id: str,
+    *,
+    by: Grain = Grain.MINUTE,
+    from_: str = "",
+    to: str = "",
+    key: str = "",
+) -> metricviews.Metrics:
+    """As GET /v1/metrics, of one model."""
+    asked_for = Question(by=by, since=from_, until=to, model_id=model_id, token_id=key)
+    return metricviews.metrics(plane().metrics.of_model(principal, asked_for))
 
 
 @route("GET", "/v1/audit", scope=Scope.KEYS)

@@ -22,7 +22,13 @@ _Page = Annotated[int, Meta(ge=1, le=limits.PAGE_SIZE_MAX)]
 @route("GET", "/v1/fleet", scope=Scope.OPERATE)
 def get_fleet(principal: Principal) -> fleetviews.Fleet:
     """The hosts there are, how many there should be, and why."""
-    return fleetviews.shown(plane().fleet.show())
+    return fleetviews.shown(plane().fleet.show(), plane().inventory.quarantined())
+
+
+@route("GET", "/v1/fleet/hosts/{host_id}/versions", scope=Scope.OPERATE)
+def list_versions_of_host(principal: Principal, host_id: str, after: str = "") -> fleetviews.HostedVersions:
+    """The versions that a host is to hold, of all accounts."""
+    return fleetviews.hosted(plane().inventory.of_host(host_id, after=after))
 
 
 @route("GET", "/v1/fleet/decisions", scope=Scope.OPERATE)
@@ -55,4 +61,6 @@ def get_blast_radius(principal: Principal, model_id: str) -> fleetviews.BlastRad
 def put_pinned(principal: Principal, model_id: str, body: Pin) -> views.Model:
     """Keep a model loaded, used or not; or no longer."""
     plane().models.pin(principal, model_id, body)
-    return views.model_in_full(plane().traffic.show(principal, model_id), plane().settings)
+    shown = plane().traffic.show(principal, model_id)
+    seen = plane().overview.of([shown.model])[model_id]
+    return views.model_in_full(shown, seen, plane().settings)

@@ -16,7 +16,8 @@ route = Routes()
 @route("GET", "/v1/models", scope=Scope.MODELS_READ)
 def list_models(principal: Principal, after: str = "") -> views.ModelsPage:
     """Your models, in order of id."""
-    return views.models(plane().models.list(principal, after=after), plane().settings)
+    listed = plane().models.list(principal, after=after)
+    return views.models(listed, plane().overview.of(listed), plane().settings)
 
 
 @route("POST", "/v1/models", scope=Scope.MODELS_WRITE, status=201, audit="upload.begin", secret=True)
@@ -28,7 +29,9 @@ def begin_upload(principal: Principal, asked: Asked, body: BeginUpload) -> views
 @route("GET", "/v1/models/{model_id}", scope=Scope.MODELS_READ)
 def get_model(principal: Principal, model_id: str) -> views.Model:
     """One model."""
-    return views.model_in_full(plane().traffic.show(principal, model_id), plane().settings)
+    shown = plane().traffic.show(principal, model_id)
+    seen = plane().overview.of([shown.model])[model_id]
+    return views.model_in_full(shown, seen, plane().settings)
 
 
 @route("DELETE", "/v1/models/{model_id}", scope=Scope.MODELS_WRITE, audit="model.delete")
@@ -60,7 +63,8 @@ def roll_back(principal: Principal, model_id: str, body: RollBack) -> views.Traf
 def list_versions(principal: Principal, model_id: str, after: int = 0) -> views.VersionsPage:
     """The versions of a model, oldest first."""
     model = plane().models.get(principal, model_id)
-    return views.versions(plane().models.versions(principal, model_id, after=after), model)
+    listed = plane().models.versions(principal, model_id, after=after)
+    return views.versions(listed, model, plane().overview.stages(model, listed))
 
 
 @route("GET", "/v1/models/{model_id}/versions/{number}", scope=Scope.MODELS_READ)

@@ -35,6 +35,7 @@ from chalicelib.contract.hotstate.admission import (
 from chalicelib.contract.inference import NO_MODEL, authorised, credential_sha256, model_key, valid
 from chalicelib.contract.limiting import AccountLimits, LocalRates, Rate
 from chalicelib.contract.messages import ModelRecord, TokenRecord
+from chalicelib.contract.metering import Refused, UsageKey
 from chalicelib.ports import Store
 from chalicelib.records import routing_record
 
@@ -98,7 +99,7 @@ class Lookups:
             # There is nothing to go by: a moment's stutter is worth another look.
             admission = self._admissions.admit(sha256, model_id, lease_id=lease_id, cost=cost)
         if admission.limited is not None:
-            raise too_many(admission.limited)
+            raise self._limited(admission, (sha256, model_id))
         if admission.view.token is None or (admission.view.model is None and model_id != NO_MODEL):
             admission = self._completed(admission, sha256, model_id, lease_id=lease_id, cost=cost)
         try:
@@ -135,12 +136,23 @@ class Lookups:
         )
         try:
             model = authorised(view.token, view.model, now=now)
-        except ModelRocketError:
+        except ModelRocketError as error:
             if view.token is not None:
-                self._admissions.release(lease)
+                own = view.model is not None and view.model.tenant == view.token.tenant
+                refused = _refused(view.token, lease.model_id if own else "", error)
+                self._admissions.release(lease, outcome=refused)
             raise
         assert view.token is not None
         return Seen(view.token, model, view, lease, admission.hosts_registered, remembered)
+
+    def _limited(self, admission: Admission, pair: tuple[str, str]) -> ModelRocketError:
+        """Too many requests: counted, under the model's name where it was seen lately to be the caller's."""
+        assert admission.limited is not None
+        error = too_many(admission.limited)
+        known = self._memory.recall(pair)
+        if admission.view.token is not None:
+            self._admissions.refuse(_refused(admission.view.token, pair[1] if known else "", error))
+        return error
 
     def _completed(
         self, admission: Admission, sha256: str, model_id: str, *, lease_id: str, cost: int
@@ -156,7 +168,7 @@ class Lookups:
             with suppress(DependencyFailed):
                 admission = self._admissions.admit(sha256, model_id, lease_id=lease_id, cost=cost)
                 if admission.limited is not None:
-                    raise too_many(admission.limited)
+                    raise self._limited(admission, (sha256, model_id))
         view = admission.view
         return replace(admission, view=replace(view, token=view.token or token, model=view.model or model))
 
@@ -183,6 +195,10 @@ class Lookups:
             self._admissions.release(seen.lease)
             name, wait = refused
             raise too_many(Limited(Refusal.ACCOUNT if name == wanted[0][0] else Refusal.KEY, wait))
+
+
+def _refused(token: TokenRecord, model_id: str, error: ModelRocketError) -> Refused:
+    return Refused(UsageKey(token.tenant, token.token_id, model_id, 0), error.code)
 
 
 class _Memory:

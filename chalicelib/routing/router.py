@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
 from typing import Final
@@ -11,19 +11,20 @@ import msgspec
 
 from chalicelib.contract import limits
 from chalicelib.contract.choice import chosen
-from chalicelib.contract.dispatches import timing_seconds
-from chalicelib.contract.errors import InvalidModel, ModelRocketError
+from chalicelib.contract.dispatches import error_code, host_times
+from chalicelib.contract.errors import InvalidModel, ModelRocketError, PermissionDenied
 from chalicelib.contract.hotstate.admission import Admissions, RouteView
 from chalicelib.contract.inference import QUARANTINED, bearer
+from chalicelib.contract.latency import NOT_ANSWERED
 from chalicelib.contract.limiting import request_cost
-from chalicelib.contract.messages import ModelRecord, VersionRecord
+from chalicelib.contract.messages import ModelRecord, TokenKind, VersionRecord
 from chalicelib.contract.metadata import ModelPath, named
-from chalicelib.contract.metering import Outcome, UsageKey, compute_us
+from chalicelib.contract.metering import Outcome, Refused, UsageKey, compute_us
 from chalicelib.contract.transfers import HELD
 from chalicelib.ports import HostReply
 from chalicelib.routing.calls import Asked, InferenceCall, read_call
 from chalicelib.routing.dispatch import Dispatch, Dispatcher
-from chalicelib.routing.lookups import Lookups
+from chalicelib.routing.lookups import Lookups, Seen
 from chalicelib.routing.transfers import Transfers
 
 _OK: Final = 200
@@ -73,7 +74,7 @@ class Router:
         cost = 0 if asked.answer_id else request_cost(len(call.body))  # a later answer has been paid for
         seen = self._lookups.admit(plain, asked.model_id, cost=cost)
         dispatch = Dispatch(call, asked, seen, ends=started + call.deadline_seconds)
-        status = 0
+        status, code = 0, ""
         try:
             dispatch.version = _version(seen.model, seen.view, call)
             _refuse_quarantined(dispatch.version, seen.view)
@@ -86,10 +87,10 @@ class Router:
             reply = self._transfers.collected(call, seen, reply, partial(self._dispatcher.ask, dispatch))
             status = reply.status
         except ModelRocketError as error:
-            status = error.status
+            status, code = error.status, error.code
             raise
         finally:
-            self._settle(dispatch, status)
+            self._settle(dispatch, status, code)
         timings = Timings(auth=checked - started, route=self._monotonic() - checked)
         return InferenceAnswer(
             reply=reply, version=dispatch.version.number, tries=dispatch.tries, timings=timings
@@ -106,31 +107,34 @@ class Router:
         self._dispatcher.check_ready()
 
     def permit(self, plain: str | None, model_id: str, *, size: int) -> ModelRecord:
-        """The model, if this credential may run it now with so many bytes. Raises ModelRocketError."""
+        """The model, if this credential may run it with so many bytes, by way of the store or later.
+
+        Raises ModelRocketError.
+        """
         seen = self._lookups.admit(plain, model_id, cost=request_cost(size))
         self._admissions.release(seen.lease)
+        if seen.token.kind is TokenKind.DEMO_TOKEN:
+            raise PermissionDenied("A demo's token runs its model at once, on inputs in the request itself.")
         return seen.model
 
-    def _settle(self, dispatch: Dispatch, status: int) -> None:
+    def _settle(self, dispatch: Dispatch, status: int, code: str) -> None:
         """The request is over, however it ended: its lease is given back, and what was seen is told.
 
-        `status` is what the caller hears. Nobody waits for any of it.
+        `status` is what the caller hears, `code` of the error that was raised. Nobody waits for any of it.
         """
         lease, host, version = dispatch.seen.lease, dispatch.host, dispatch.version
         if host is None or version is None:
-            self._admissions.release(lease)
+            refused = Refused(_key(dispatch.seen, version=0), code) if code else None
+            self._admissions.release(lease, outcome=refused)
             return
-        told = dispatch.reply.headers.get("server-timing", "") if dispatch.reply is not None else ""
-        cold = timing_seconds(told, "load") > 0
-        measured = status == _OK and not cold
+        outcome = _outcome(dispatch, version, status, code, ended=self._monotonic())
+        measured = status == _OK and not outcome.took.load
         self._admissions.release(
             lease,
             host_id=host.host_id,
             version_id=version.version_id,
             seconds=dispatch.seconds if measured else None,
-            outcome=None
-            if status == HTTPStatus.ACCEPTED  # the host counts it when it is over
-            else _outcome(dispatch, version, status, cold=cold, run_seconds=timing_seconds(told, "run")),
+            outcome=None if status == HTTPStatus.ACCEPTED else outcome,  # the host counts it when it is over
         )
 
 
@@ -146,21 +150,30 @@ def _refuse_quarantined(version: VersionRecord, view: RouteView) -> None:
         raise InvalidModel(QUARANTINED)
 
 
-def _outcome(
-    dispatch: Dispatch, version: VersionRecord, status: int, *, cold: bool, run_seconds: float
-) -> Outcome:
+def _key(seen: Seen, *, version: int) -> UsageKey:
+    return UsageKey(seen.token.tenant, seen.token.token_id, seen.model.model_id, version)
+
+
+def _outcome(dispatch: Dispatch, version: VersionRecord, status: int, code: str, *, ended: float) -> Outcome:
     call, seen, reply = dispatch.call, dispatch.seen, dispatch.reply
-    headers = reply.headers if reply is not None else {}
+    headers: Mapping[str, str] = reply.headers if reply is not None else {}
+    times = NOT_ANSWERED
+    if status == _OK:
+        total = ended - dispatch.ends + call.deadline_seconds
+        times = host_times(headers.get("server-timing", ""), total=total)
+    elif not code and reply is not None and status >= HTTPStatus.BAD_REQUEST:
+        code = error_code(reply.body)
     rows, run_rows = _number(headers.get("x-rows")), _number(headers.get("x-batch-rows"))
     return Outcome(
-        key=UsageKey(seen.token.tenant, seen.token.token_id, seen.model.model_id, version.number),
+        key=_key(seen, version=version.number),
         status=status,
+        code=code,
         request_id=call.request_id if call.callers_id else "",
         rows=rows,
-        compute_us=compute_us(run_seconds=run_seconds, rows=rows, run_rows=run_rows),
+        compute_us=compute_us(run_us=times.run, rows=rows, run_rows=run_rows),
         bytes_in=len(call.body),
         bytes_out=_number(headers.get(HELD.lower())) or (len(reply.body) if reply is not None else 0),
-        cold=cold,
+        took=times,
     )
 
 

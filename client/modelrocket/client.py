@@ -36,10 +36,12 @@ from modelrocket.transfer import put_parts
 from modelrocket.usage import (
     ENTRIES_MAX,
     AuditEntry,
+    Costs,
     Grain,
     UsageLine,
     Verified,
     audit,
+    costs,
     usage,
     verify_audit,
 )
@@ -276,6 +278,10 @@ class Client:
         days, 24 hours or 60 minutes. `model`: by id or name; `key`: a key's id.
         """
         return usage(self._account, by=by, since=since, until=until, model=model, key=key)
+
+    def costs(self, *, since: str | None = None, until: str | None = None) -> Costs:
+        """What each model is estimated to cost, the dearest first; by default of the last 30 days."""
+        return costs(self._account, since=since, until=until)
 
     def audit(
         self, *, action: str | None = None, object_id: str | None = None, entries: int = ENTRIES_MAX

@@ -16,7 +16,7 @@ from modelrocket.keys import Explanation, Key, NewKey
 from modelrocket.models import Model, Version
 from modelrocket.rollout import Candidate, Counts, Split, Traffic, TrafficChange
 from modelrocket.tensors import Array
-from modelrocket.usage import AuditEntry, Usage, UsageLine, Verified, added, summed
+from modelrocket.usage import AuditEntry, Costs, Usage, UsageLine, Verified, added, summed
 
 if TYPE_CHECKING:
     from modelrocket.doctor import Check
@@ -174,6 +174,22 @@ def usage(lines: Sequence[UsageLine], names: Mapping[str, str]) -> RenderableTyp
         whole = added(whole, sums)
     shown.add_row(*map(text, ("in all", "", "")), *_used(whole))
     return shown
+
+
+def costs(estimate: Costs, names: Mapping[str, str]) -> RenderableType:
+    """A line for each model. `names` as for `usage`."""
+    if not estimate.lines:
+        return "Nothing was used."
+    shown = table("model", "requests", *(f"for {part}" for part in estimate.lines[0].parts), "in all")
+    for line in estimate.lines:
+        amounts = (f"{amount:.4f}" for amount in (*line.parts.values(), line.cost))
+        shown.add_row(*map(text, (names.get(line.model_id, line.model_id), line.requests, *amounts)))
+    source, currency = estimate.prices["source"], estimate.currency
+    return Group(
+        shown,
+        Text(),
+        text(f"{estimate.total:.4f} {currency} in all: an estimate, no bill. Prices: {source}."),
+    )
 
 
 def _used(sums: Usage) -> Iterator[Text]:

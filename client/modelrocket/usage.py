@@ -51,6 +51,28 @@ class UsageLine:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What one model is estimated to cost: in all, and for requests, compute, memory and storage."""
+
+    model_id: str
+    requests: int
+    cost: float
+    parts: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """An estimate in `currency`, no bill. prices: what it was made with, and where those are from."""
+
+    currency: str
+    since: str
+    until: str
+    total: float
+    lines: tuple[Cost, ...]
+    prices: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class AuditEntry:
     """Who did what, when, from where, and how it ended.
 
@@ -97,6 +119,13 @@ def usage(
     model_id = model if model is None or is_id(model) else find_model(account, model).id
     asked = {"by": by, "from": since, "to": until, "model": model_id, "key": key}
     return tuple(_lines(account, asked))
+
+
+def costs(account: Account, *, since: str | None, until: str | None) -> Costs:
+    """By whole days."""
+    told = account.ask("GET", _path("/v1/usage/cost", {"from": since, "to": until}))
+    lines = tuple(Cost(**{field.name: line[field.name] for field in fields(Cost)}) for line in told["lines"])
+    return Costs(**{field.name: told[field.name] for field in fields(Costs)} | {"lines": lines})
 
 
 def audit(

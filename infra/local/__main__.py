@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from infra.local.account import CannotGiveLogIn, ask_password, give_log_in
+from infra.local.account import CannotGiveLogIn, ask_password, give_log_in, log_in_command
 from infra.local.credentials import DamagedCredentials, load_or_create
 from infra.local.home import HomeInUse, locked_home
 from infra.local.ports import PORTS_FILE, NoFreePort, assign_ports, holder, is_free
@@ -87,7 +87,8 @@ def _run(settings: StackSettings, environ: Mapping[str, str], *, demo: bool, onc
         say("")
         show_table(_rows(supervisor))
         say(f"\nModelRocket is ready at {settings.url} after {time.monotonic() - started:.1f} s.")
-        say(f"Data and logs are in {settings.home}. Ctrl-C stops everything.\n")
+        say(f"Data and logs are in {settings.home}. Ctrl-C stops everything.")
+        say(f"A log-in for the web UI, from another terminal: {log_in_command(environ)}\n")
 
     supervisor = Supervisor(say=say, changed=publish)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import getpass
 import sys
 from collections.abc import Mapping
+from shlex import quote
+from typing import Final
 
 from infra.local.credentials import FILE_NAME, load_or_create
 from infra.local.files import read_json
@@ -15,6 +17,8 @@ from infra.local.ports import PORTS_FILE
 from infra.local.servers import Layout
 from infra.local.settings import StackSettings
 from infra.local.stack import Stack
+
+_CHOSEN: Final = ("ROCKET_HOME", "ROCKET_PORT")
 
 
 class CannotGiveLogIn(Exception):
@@ -44,6 +48,12 @@ def give_log_in(settings: StackSettings, environ: Mapping[str, str], *, email: s
     except ModelRocketError as error:
         hint = " Is the stack running?" if error.retryable else ""
         raise CannotGiveLogIn(error.message + hint) from error
+
+
+def log_in_command(environ: Mapping[str, str]) -> str:
+    """What to type in another terminal to get a log-in for the stack that these settings start."""
+    settings = "".join(f"{name}={quote(environ[name])} " for name in _CHOSEN if environ.get(name))
+    return f"{settings}make account EMAIL=you@example.com"
 
 
 def ask_password() -> str:

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 import modelrocket
+from infra.local.account import log_in_command
+from modelrocket.config import find_api_key
 from modelrocket.errors import ModelRocketError
 
 ROWS_PER_REQUEST: Final = 60
@@ -27,7 +29,7 @@ def main() -> int:
     console = Console(highlight=False)
     try:
         demonstrate(console)
-    except ModelRocketError as error:
+    except (ModelRocketError, OSError) as error:
         console.print(f"[red]The demo failed:[/red] {error}")
         return 1
     return 0
@@ -65,11 +67,29 @@ def demonstrate(console: Console) -> None:
     console.print(f"  labels that differ        [bold]{int(np.sum(answered != in_process))}[/bold]")
     console.print(f"  one image, one connection [bold]{call.median_ms(test_x[:1]):.1f} ms[/bold] (median)")
 
+    publish(deployment)
+
     console.rule("[bold]4. Your turn")
     console.print(f"model    {deployment.model_id}  (version {deployment.version})")
     console.print("\nCall it from any language; this is the first held-out image:\n")
     print(call.curl(np.round(test_x[:1], 4)))
+    console.print(f"\nOr look: draw a digit at  [bold]{deployment.endpoint}/[/bold]")
+    console.print("To log in there and see this model, choose a password in another terminal:\n")
+    print(log_in_command(os.environ))  # noqa: TID251 - for the person who set them
     console.print()
+
+
+def publish(deployment: modelrocket.Deployment) -> None:
+    """Let whoever opens the site try the model without a key. Repeated, it stays as it is."""
+    key = find_api_key(deployment.endpoint)
+    request = urllib.request.Request(
+        f"{deployment.endpoint}/v1/operator/demo",
+        data=json.dumps({"model_id": deployment.model_id}).encode(),
+        headers={"Content-Type": "application/json", "Authorization": f"Bearer {key}"},
+        method="PUT",
+    )
+    with urllib.request.urlopen(request, timeout=30):
+        pass
 
 
 class Caller:

@@ -1,8 +1,8 @@
 """The Chalice `app` served over HTTP in process: Chalice's own LocalGateway behind granian.
 
-Run as `python -m infra.local.gateway PORT [MODULE:APP]`. What API Gateway would
+Run as `python -m infra.local.gateway PORT [MODULE:APP [FOLDER]]`. What API Gateway would
 answer by itself (unknown routes, too large bodies) has the same form here as
-every other error.
+every other error. What is not the API's is answered with the web UI's files, from the folder.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -39,6 +40,7 @@ from chalicelib.contract.tokens import without_tokens
 from infra.local.jsonlog import JsonFormatter, logging_config, write_event
 from infra.local.leash import die_with_parent
 from infra.local.ports import LOOPBACK
+from infra.local.site import BUILT, METHODS, Site
 
 THREADS: Final = 128
 """Requests in progress at once. They mostly wait for a host."""
@@ -109,6 +111,7 @@ class WsgiGateway:
     """WSGI in, one Lambda-shaped call, WSGI out. One log line per request."""
 
     gateway: Gateway
+    site: Site
     log: Callable[[dict[str, Any]], None]
     body_bytes_max: int = BODY_BYTES_MAX
 
@@ -145,6 +148,10 @@ class WsgiGateway:
             return _error_answer(_internal(), request_id)
 
     def _call(self, environ: Environ, request_id: str) -> Answer:
+        if environ["REQUEST_METHOD"] in METHODS:
+            served = self.site.answer(environ)
+            if served is not None:
+                return Answer(served.status, [*served.headers, ("X-Request-Id", request_id)], served.body)
         path = _path(environ)
         body = read_body(environ, self.body_bytes_max)
         try:
@@ -179,22 +186,23 @@ def read_body(environ: Environ, bytes_max: int) -> bytes:
     return b"".join(parts)
 
 
-def make_wsgi_app(target: str = "app:app") -> WsgiGateway:
+def make_wsgi_app(target: str = "app:app", folder: Path = BUILT) -> WsgiGateway:
     """The gateway around `MODULE:APP`. Importing the module composes the control plane."""
     module_name, _, attribute = target.partition(":")
     app = getattr(importlib.import_module(module_name), attribute)
     for handler in app.log.handlers:
         handler.setFormatter(JsonFormatter())
-    return WsgiGateway(gateway=Gateway(app, Config()), log=write_event)
+    site = Site(folder, api=app.routes, monotonic=time.monotonic)
+    return WsgiGateway(gateway=Gateway(app, Config()), site=site, log=write_event)
 
 
-def _worker_app(target: str) -> WsgiGateway:
+def _worker_app(target: str, folder: Path) -> WsgiGateway:
     """Runs in granian's worker process, a child of the one that the stack watches."""
     die_with_parent(os.getppid())
-    return make_wsgi_app(target)
+    return make_wsgi_app(target, folder)
 
 
-def serve(port: int, target: str) -> None:
+def serve(port: int, target: str = "app:app", folder: str | Path = BUILT) -> None:
     """Serve until SIGTERM."""
     from granian import Granian
     from granian.constants import Interfaces
@@ -212,7 +220,7 @@ def serve(port: int, target: str) -> None:
         log_access=False,
         log_level=LogLevels.error,
         log_dictconfig=logging_config(),
-    ).serve(target_loader=partial(_worker_app, target), wrap_loader=False)
+    ).serve(target_loader=partial(_worker_app, target, Path(folder)), wrap_loader=False)
 
 
 def _path(environ: Environ) -> str:
@@ -294,4 +302,4 @@ def _internal() -> ModelRocketError:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "app:app")  # noqa: PLR2004
+    serve(int(sys.argv[1]), *sys.argv[2:])

@@ -38,9 +38,9 @@ REDIS_KEYS: Final[Mapping[str, str]] = {
     # A host speaks for itself: it can neither write what routing trusts nor list tokens; it may look up
     # the one that a caller of its own door shows, by its SHA-256.
     "host": "~mr:hosts ~mr:replicas:* ~mr:assignments:* ~mr:prepare ~mr:prepare:* ~mr:results "
-    "~mr:version:* %R~mr:model:* %R~mr:token:* %R~mr:projected ~mr:rollout:* ~mr:answer:* ~mr:usage:* "
-    "%R~mr:dropped ~mr:demand:* ~mr:wake ~mr:leases:* ~mr:running:* ~mr:latency:* ~mr:rate:account:* "
-    "~mr:rate:key:* &mr:* +@all -@dangerous -@admin -scan -randomkey",
+    "~mr:quarantined ~mr:version:* %R~mr:model:* %R~mr:token:* %R~mr:projected ~mr:rollout:* ~mr:answer:* "
+    "~mr:usage:* %R~mr:dropped ~mr:demand:* ~mr:wake ~mr:leases:* ~mr:running:* ~mr:latency:* "
+    "~mr:rate:account:* ~mr:rate:key:* &mr:* +@all -@dangerous -@admin -scan -randomkey",
 }
 """What each role may do, as Valkey's ACL says it."""
 

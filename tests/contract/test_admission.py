@@ -16,7 +16,7 @@ from chalicelib.contract.hotstate import HotState
 from chalicelib.contract.hotstate.admission import Admission, Admissions, Lease, Refusal
 from chalicelib.contract.limiting import AccountLimits, Rate
 from chalicelib.contract.messages import HostState, ModelRecord, Replica, ReplicaState
-from chalicelib.contract.metering import Outcome, UsageKey
+from chalicelib.contract.metering import Outcome, Refused, UsageKey
 from infra.local.embedded import EmbeddedServers
 from tests.contract.test_hotstate import VERSION, model, server_time, token
 from tests.support.coordinating import assign
@@ -322,7 +322,22 @@ def test_a_release_counts_usage(hot: HotState, admissions: Admissions, raw_redis
     admissions.release(lease, host_id="a", version_id="v1", outcome=Outcome(key=key, status=200, rows=3))
     wait_for(lambda: raw_redis.smembers("mr:usage:minutes"), what="usage to be counted")
     [minute] = raw_redis.smembers("mr:usage:minutes")
-    assert raw_redis.hget(f"mr:usage:{minute.decode()}", "alice/t1/m1/1/rows") == b"3"
+    assert raw_redis.hget(f"mr:usage:{minute.decode()}", "t1/m1/1/rows") == b"3"
+
+
+def test_who_was_refused_is_counted_by_the_code_of_the_error(
+    admissions: Admissions, hot: HotState, raw_redis: Any
+) -> None:
+    key = UsageKey("alice", "t1", "", 0)
+    for refused in (Refused(key, "rate_limited"), Refused(key, "rate_limited"), Refused(key, "no such code")):
+        admissions.refuse(refused)
+    minute = int(raw_redis.time()[0]) // 60
+
+    def codes() -> list[dict[str, int]]:
+        counted = [one.counted for one in hot.usage_under_way("alice", minute - 1)]
+        return [measures.codes for minute in counted for measures in minute.values()]
+
+    wait_for(lambda: codes() == [{"rate_limited": 2, "internal": 1}], what="refusals to be counted")
 
 
 def test_scripts_survive_a_script_flush_and_connections_a_restart(

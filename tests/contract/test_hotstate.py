@@ -122,6 +122,20 @@ def test_a_quarantine_is_seen_by_every_gateway_and_ends(hot: HotState, raw_redis
     assert hot.quarantined("m1") == frozenset()
 
 
+def test_all_quarantines_are_listed_while_they_last_the_latest_to_end_first(
+    hot: HotState, raw_redis: Any
+) -> None:
+    raw_redis.set("mr:quarantined", "junk")
+    for version_id, seconds in (("v1", 60), ("v2", 600), ("v3", 0), ("v4", 300)):
+        hot.quarantine("m1", version_id, seconds=seconds)
+    raw_redis.zadd("mr:quarantined", {"m1/forged": 1e300})
+    found = hot.quarantines()
+    assert [(one.model_id, one.version_id) for one in found] == [("m1", "v2"), ("m1", "v4"), ("m1", "v1")]
+    assert found[0].until == pytest.approx(hot.hosts()[0] + 600, abs=30)
+    hot.quarantine("m1", "v2", seconds=0)
+    assert [one.version_id for one in hot.quarantines()] == ["v4", "v1"]
+
+
 def test_one_job_per_version_and_one_taker_per_job(hot: HotState) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(lambda _: hot.enqueue(JOB), range(8))) == 1
@@ -144,6 +158,26 @@ def test_a_finished_job_hands_its_result_over(hot: HotState) -> None:
     hot.drop_result(entry_id, version_id="v1")
     assert hot.results(count=10) == ()
     assert hot.enqueue(JOB)
+
+
+def test_one_glance_shows_hosts_replicas_and_stages(hot: HotState, raw_redis: Any) -> None:
+    hot.beat(host("a"))
+    ready = Replica("a", "boot", ReplicaState.READY)
+    hot.put_replicas([("m1", "v1", ready), ("m2", "v3", ready)])
+    hot.quarantine("m1", "v9", seconds=60)
+    hot.enqueue(JOB)
+    seen = hot.glance(model_ids=["m1", "m3"], version_ids=["v1", "v2"])
+    now, hosts = hot.hosts()
+    assert seen.hosts == hosts
+    assert seen.now == pytest.approx(now, abs=5)
+    assert seen.replicas == {"m1": (("v1", ready),), "m3": ()}
+    assert seen.quarantined == {"v9"}
+    assert seen.stages == {"v1": PrepareStage.QUEUED}
+    for key in ("mr:hosts", "mr:replicas:m1", "mr:prepare:v1"):
+        raw_redis.delete(key)
+        raw_redis.set(key, "junk")
+    seen = hot.glance(model_ids=["m1"], version_ids=["v1"])
+    assert (seen.hosts, seen.replicas, seen.stages) == ((), {"m1": ()}, {})
 
 
 def test_a_dead_hosts_job_goes_to_another(hot: HotState, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -242,6 +242,27 @@ def test_pages_of_versions_are_full_though_some_are_deleted(store: MongoStore) -
     assert [one.number for one in store.versions("alice", "m1", 7, 3)] == [8]
 
 
+def test_the_latest_version_of_each_model_comes_without_what_was_found_of_it(store: MongoStore) -> None:
+    def of(model_id: str, number: int, **said: Any) -> Version:
+        made = version(number, version_id=f"{model_id}-{number}")
+        return msgspec.structs.replace(made, model_id=model_id, **said)
+
+    weights = WeightsFile("11" * 32, 5, "w")
+    failed = of("m1", 11, state=VersionState.FAILED, reason="It is empty.", weights=weights, framework="x")
+    for one in (of("m1", 2), failed, of("m1", 9), of("m2", 1), of("m3", 1)):
+        store.add_version(msgspec.structs.replace(one, receipt="{}", preparation="{}"))
+    store.add_version(msgspec.structs.replace(of("m1", 12), id="b", tenant="bob"))
+    gone = of("m2", 2)
+    store.add_version(gone)
+    assert {one.id: one for one in store.latest_versions("alice", ["m1", "m2", "m4"])} == {
+        "m1-11": failed,
+        "m2-2": gone,
+    }
+    store.delete_version(gone, at=NOW)
+    assert [one.id for one in store.latest_versions("alice", ["m2"])] == ["m2-1"]
+    assert store.latest_versions("alice", []) == ()
+
+
 def test_the_versions_of_a_model_go_together_and_a_second_time_changes_nothing(store: MongoStore) -> None:
     for number in (1, 2):
         store.add_version(version(number, version_id=f"v{number}"))

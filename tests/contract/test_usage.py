@@ -12,8 +12,9 @@ import pytest
 from chalicelib.adapters.mongo import MongoStore
 from chalicelib.contract import limits
 from chalicelib.contract.hotstate import HotState
-from chalicelib.contract.metering import Outcome, Usage, UsageKey
-from chalicelib.records import UsagePeriod
+from chalicelib.contract.latency import Took
+from chalicelib.contract.metering import Measures, MinuteOfUsage, Outcome, Usage, UsageKey, together
+from chalicelib.records import UsageKept, UsagePeriod, UsageQuery
 from chalicelib.usage import Metering
 from chalicelib.wiring import new_id
 from infra.local.embedded import EmbeddedServers
@@ -33,12 +34,21 @@ class Killed(BaseException):
     """The process ends here."""
 
 
+TOOK = Took(total=2_000, queue=50, batch=200, run=1_000)
+
+
 def answered(key: UsageKey = KEY, *, request_id: str = "", status: int = 200) -> Outcome:
-    good = {"rows": 4, "compute_us": 900, "bytes_in": 100, "bytes_out": 50} if status < 400 else {}
-    return Outcome(key=key, status=status, request_id=request_id, **good)  # type: ignore[arg-type]
+    good = {"rows": 4, "compute_us": 900, "bytes_in": 100, "bytes_out": 50, "took": TOOK}
+    bad = {"code": {422: "invalid_tensor", 500: "inference_failed"}.get(status, "no_capacity")}
+    return Outcome(key=key, status=status, request_id=request_id, **(good if status < 400 else bad))
 
 
 ONCE = answered().usage
+ANSWERED = Measures(ONCE, {"total43": 1, "batch30": 1, "run39": 1})
+
+
+def times(number: int, measures: Measures) -> Measures:
+    return together([measures] * number)
 
 
 class Teller:
@@ -73,11 +83,9 @@ def metering(store: MongoStore, hot: HotState) -> Metering:
 
 def kept(store: MongoStore, tenant: str = "alice") -> tuple[Sequence[UsagePeriod], Sequence[UsagePeriod]]:
     day = AT.replace(hour=0, minute=0)
-    span = {"model_id": None, "after": "", "limit": 100}
-    return (
-        store.usage_hours(tenant, day - timedelta(days=1), day + timedelta(days=2), **span),  # type: ignore[arg-type]
-        store.usage_days(tenant, day - timedelta(days=1), day + timedelta(days=2), **span),  # type: ignore[arg-type]
-    )
+    since, until = day - timedelta(days=1), day + timedelta(days=2)
+    hours, days = (UsageQuery(kept=kept, tenant=tenant, since=since, until=until) for kept in UsageKept)
+    return store.usage(hours, after="", limit=100), store.usage(days, after="", limit=100)
 
 
 def totals(periods: Sequence[UsagePeriod]) -> dict[str, Usage]:
@@ -99,14 +107,15 @@ def test_a_minute_that_is_over_is_added_up_by_hour_and_day_and_forgotten(
         (AT.replace(minute=0), AT.replace(hour=0, minute=0))
     }
     assert metering.roll_up() == 0
-    assert raw_redis.keys("mr:usage:[0-9]*") == []
+    assert raw_redis.keys("mr:usage:[0-9m]*") == []
     assert kept(store, "mallory") == ((), ())
 
 
 def test_sums_and_single_requests_add_up_to_the_same(hot: HotState, raw_redis: Any) -> None:
-    hot.tell_usage("host-1", 1, sums={KEY: ONCE + ONCE}, outcomes=[answered(), answered(request_id="a")])
+    twice = {KEY: Measures(ONCE + ONCE, {TOOK.counter: 2})}
+    hot.tell_usage("host-1", 1, sums=twice, outcomes=[answered(), answered(request_id="a")])
     make_past(raw_redis, MINUTE)
-    assert hot.usage_of(MINUTE).counted == {KEY: ONCE + ONCE + ONCE + ONCE}
+    assert hot.usage_of(MINUTE, "alice").counted == {KEY: times(4, ANSWERED)}
 
 
 def test_s12_a_request_that_comes_again_under_its_id_is_counted_once(
@@ -118,7 +127,8 @@ def test_s12_a_request_that_comes_again_under_its_id_is_counted_once(
     other_account = UsageKey("mallory", "key-9", "m9", 1)
     other_door.tell(answered(other_account, request_id="again"))
     make_past(raw_redis, MINUTE)
-    assert hot.usage_of(MINUTE).counted == {KEY: ONCE + ONCE, other_account: ONCE}
+    assert hot.usage_of(MINUTE, "alice").counted == {KEY: times(2, ANSWERED)}
+    assert hot.usage_of(MINUTE, "mallory").counted == {other_account: ANSWERED}
     assert 0 < raw_redis.ttl("mr:usage:by:alice/again") <= limits.USAGE_ID_SECONDS
 
 
@@ -128,9 +138,9 @@ def test_s12_what_the_platform_failed_first_is_one_request_with_the_rows_of_the_
     for status in (503, 504, 200, 200, 503):
         teller.tell(answered(request_id="retried", status=status))
     make_past(raw_redis, MINUTE)
-    assert hot.usage_of(MINUTE).counted == {
-        KEY: Usage(requests=1, errors_platform=1, rows=4, compute_us=900, bytes_in=100, bytes_out=50)
-    }
+    usage = Usage(requests=1, errors_platform=1, rows=4, compute_us=900, bytes_in=100, bytes_out=50)
+    counters = {**ANSWERED.counters, "code:no_capacity": 1}
+    assert hot.usage_of(MINUTE, "alice").counted == {KEY: Measures(usage, counters)}
 
 
 def test_f41_a_batch_whose_reply_was_lost_is_counted_once(
@@ -141,11 +151,7 @@ def test_f41_a_batch_whose_reply_was_lost_is_counted_once(
     assert teller.tell(answered(), number=2)
     assert Teller(hot, "host-2").tell(answered(), number=1), "another host has numbers of its own"
     make_past(raw_redis, MINUTE)
-    assert hot.usage_of(MINUTE).counted == {KEY: Usage(*(4 * one for one in _numbers(ONCE)))}
-
-
-def _numbers(usage: Usage) -> Sequence[int]:
-    return [getattr(usage, name) for name in Usage.__struct_fields__]
+    assert hot.usage_of(MINUTE, "alice").counted == {KEY: times(4, ANSWERED)}
 
 
 @pytest.mark.parametrize("where", ["add_usage", "bulk_write", "mark_used"])
@@ -164,7 +170,7 @@ def test_s12_a_roll_up_that_dies_halfway_is_made_up_for(
     def die(*_: Any, **__: Any) -> None:
         raise Killed
 
-    collection = store._usage["days"]
+    collection = store._usage[UsageKept.DAYS]
     with monkeypatch.context() as patch:
         patch.setattr(collection if where == "bulk_write" else store, where, die)
         with pytest.raises(Killed):
@@ -180,11 +186,12 @@ def test_s12_passes_that_overlap_or_read_only_a_part_change_nothing(
 ) -> None:
     teller.tell(*(answered(UsageKey("alice", f"key-{number}", "m1", 1)) for number in range(50)))
     make_past(raw_redis, MINUTE)
-    minute = hot.usage_of(MINUTE)
+    minute = hot.usage_of(MINUTE, "alice")
     with ThreadPoolExecutor(8) as threads:
         for done in [threads.submit(metering.roll_up) for _ in range(16)]:
             done.result()
-    store.add_usage(AT, minute.name, {KEY: Usage(rows=1)})  # it read while another one forgot
+    part = MinuteOfUsage(MINUTE, "alice", minute.made, {KEY: Measures(Usage(rows=1))})
+    store.add_usage([part])  # it read while another one forgot
     hours, days = kept(store)
     assert totals(hours) == totals(days) == {f"key-{number}": ONCE for number in range(50)}
 
@@ -194,7 +201,7 @@ def test_a_clock_that_stepped_back_begins_the_minute_anew(
 ) -> None:
     teller.tell(answered())
     make_past(raw_redis, MINUTE)
-    read = hot.usage_of(MINUTE)
+    read = hot.usage_of(MINUTE, "alice")
     metering.roll_up()
     teller.tell(answered(), answered())
     make_past(raw_redis, MINUTE)
@@ -220,23 +227,30 @@ def test_minutes_and_hours_become_sums_when_their_time_is_over(
     late.roll_up()
     late.roll_up()
     (hour,), (day,) = kept(store)
-    assert (hour.parts, day.parts) == ({}, {})
+    assert (hour.parts, hour.counters, day.parts, day.counters) == ({}, {}, {}, {})
     assert hour.total == day.total == hour.settled == ONCE
+    assert hour.measures == day.measures == ANSWERED
+
+
+JUNK = (
+    *("colours", "run", "run7777", "~", "~1.2", "~x.....", "~40....1e1", "~2....40", "~999....40"),
+    f"~40.{'0' * 5_000}..40.40",
+    *("code:", "code:nonsense", "code:$x.y"),
+)
 
 
 def test_what_does_not_decode_is_left_out(hot: HotState, raw_redis: Any, teller: Teller) -> None:
     teller.tell(answered())
     make_past(raw_redis, MINUTE)
-    junk = {
+    junk: dict[str | bytes, str | bytes] = {
         b"\xff": b"1",
-        "a/b/c/x/requests": "1",
-        "a/b/requests": "1",
-        f"{KEY}/colours": "3",
-        f"{KEY}/rows": "x",
+        "b/c/x/requests": "1",
+        "b/requests": "1",
+        **{f"{KEY.prefix}{name}": "3" for name in JUNK},
+        f"{OTHER.prefix}rows": "x",
     }
-    raw_redis.hset(f"mr:usage:{MINUTE}", mapping=junk)
-    assert hot.usage_of(MINUTE).counted[KEY].requests == 1
-    assert set(hot.usage_of(MINUTE).counted) == {KEY}
+    raw_redis.hset(f"mr:usage:{MINUTE}/alice", mapping=junk)
+    assert hot.usage_of(MINUTE, "alice").counted == {KEY: ANSWERED}
 
 
 @pytest.mark.parametrize("made", ["", "a..b", "$x", "1.2", b"\xff", "x" * 10_000])
@@ -246,8 +260,9 @@ def test_f07_junk_stops_no_pass_and_what_is_right_beside_it_is_counted(
     teller.tell(answered())
     make_past(raw_redis, MINUTE)
     beyond = str(2**63)
-    junk = {f"alice/key-1/m1/{beyond}/requests": "1", f"{OTHER}/requests": beyond, "!": made}
-    raw_redis.hset(f"mr:usage:{MINUTE}", mapping=junk)
+    junk = {f"key-1/m1/{beyond}/requests": "1", f"{OTHER.prefix}requests": beyond, "!": made}
+    raw_redis.hset(f"mr:usage:{MINUTE}/alice", mapping=junk)
+    raw_redis.sadd("mr:usage:minutes", "", "x/alice", "/", f"{MINUTE}", b"\xff/\xff")
     assert metering.roll_up() == 1
     hours, days = kept(store)
     assert totals(hours) == totals(days) == {"key-1": ONCE}

@@ -354,6 +354,17 @@ def test_what_was_used_and_who_did_it_is_shown(
         return lines if sum(line["usage"]["requests"] for line in lines) >= 5 else ()
 
     lines = wait_for(used, what="five requests to be counted")
+    asked = {"Authorization": f"Bearer {stack.api_key}"}
+    path = f"/v1/models/{deployment.model_id}/metrics"
+    metrics = httpx.get(f"{stack.base_url}{path}", headers=asked, timeout=60).raise_for_status().json()
+    latency, counted = metrics["total"]["latency"], metrics["total"]["sums"]
+    assert {part: latency[part]["count"] for part in ("total", "queue", "batch", "run")} == dict.fromkeys(
+        ("total", "queue", "batch", "run"), counted["requests"]
+    )
+    assert (latency["load"] or {"count": 0})["count"] == counted["cold_loads"]
+    assert 0 < latency["run"]["p50_ms"] < latency["total"]["p50_ms"]
+    assert counted["requests"] == 5
+    assert [one["model_id"] for one in metrics["models"]] == [deployment.model_id]
     sums = [line["usage"] for line in lines]
     assert sum(one["requests"] for one in sums) == 5
     assert sum(one["rows"] for one in sums) == 7
@@ -362,6 +373,12 @@ def test_what_was_used_and_who_did_it_is_shown(
     (day,) = modelrocket.json("usage", "--model", "cli-used")
     assert (day["usage"]["requests"], day["usage"]["errors_caller"]) == (5, 0)
     assert "cli-used" in modelrocket.run("usage").stdout
+    (cost,) = [
+        one for one in modelrocket.json("usage", "--cost")["lines"] if one["model_id"] == deployment.model_id
+    ]
+    assert cost["requests"] == 5
+    assert cost["parts"]["storage"] > 0
+    assert "an estimate, no bill" in modelrocket.run("usage", "--cost").stdout
     assert client.keys.get(day["key_id"]).last_used_at is not None
 
     modelrocket.run("delete", "cli-used", "--yes")

@@ -14,6 +14,7 @@ import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -52,6 +53,16 @@ def scikit_learn() -> Trained:
     model = make_pipeline(columns, LogisticRegression()).fit(table, CANCER.target)
     answers = {"modelOutput": model.predict(table[:9]), "probabilities": model.predict_proba(table[:9])}
     return Trained(model, table[:9], answers, {"sample": table[:50]})
+
+
+def words() -> Trained:
+    """It lower-cases what it is given, by a locale that the enclosed worker has to find."""
+    texts = np.array(["Cheap pills NOW", "meeting at noon", "WIN money fast", "Check the SIZE", "Free MONEY"])
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(
+        texts, ["spam", "ham", "spam", "ham", "spam"]
+    )
+    answers = {"modelOutput": model.predict(texts), "probabilities": model.predict_proba(texts)}
+    return Trained(model, texts, answers, {"input_type": np.str_, "input_shape": (None, 1)})
 
 
 def of_estimator(model: Any, **declared: Any) -> Trained:
@@ -183,6 +194,7 @@ def jax() -> Trained:
     "train",
     [
         scikit_learn,
+        words,
         histograms,
         xgboost,
         lightgbm,

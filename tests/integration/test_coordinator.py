@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from chalicelib import wiring
+from chalicelib import fleetviews, wiring
 from chalicelib.adapters.capacity_local import LocalCapacity
 from chalicelib.auth import Principal
 from chalicelib.contract import limits
@@ -23,7 +23,7 @@ from chalicelib.reconciler import Loop
 from chalicelib.records import Decision, Version
 from chalicelib.wiring import ControlPlane
 from tests.support.coordinating import beating, coordinator, silence, tell
-from tests.support.uploads import deployed
+from tests.support.uploads import deployed, uploaded
 
 DATA = b"model bytes" * 100
 FROM_ZERO = msgspec.json.decode(b'{"scaling": {"hosts_min": 0}}', type=Policy)
@@ -354,6 +354,15 @@ def test_an_operator_sees_the_fleet_and_why_it_is_so(plane: ControlPlane, shared
     said = " ".join(reason.text for some in explained.reasons.values() for reason in some)
     assert all(name in said for name in shared)
     assert not any(version.model_id in said for version in shared.values())
+
+
+def test_an_operator_sees_what_waits_for_a_host_and_who_decided_when(
+    plane: ControlPlane, alice: Principal
+) -> None:
+    uploaded(plane, alice, DATA)
+    decision = decided(plane)
+    told = fleetviews.shown(plane.fleet.show(), ())
+    assert (told.jobs_unfinished, told.epoch, told.decided_at) == (1, decision.epoch, decision.at)
 
 
 def test_an_owner_is_told_of_the_own_model_and_nothing_of_others(

@@ -309,6 +309,7 @@ def test_f65_a_version_that_does_it_twice_is_quarantined_and_its_tenant_goes_on(
     assert (reply.status, reply.code) == (422, "invalid_model")
     assert "quarantined" in reply.body["error"]["message"]
     wait_for(lambda: hot.quarantined(endless.model_id) == {endless.version_id}, what="the fleet to know")
+    assert [one.version_id for one in hot.quarantines()] == [endless.version_id]
 
 
 def test_f29_a_host_that_was_stopped_refuses_what_was_meant_for_the_one_before(

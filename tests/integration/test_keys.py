@@ -124,6 +124,7 @@ def test_a_model_token_may_run_that_model_and_nothing_else(
         (NewKey(scopes=(Scope.OPERATE,)), PermissionDenied, '"operate"'),
         (NewKey(model_id="m1", scopes=(Scope.INFER, Scope.KEYS)), InvalidRequest, "may only infer"),
         (NewKey(model_id="m2"), NotFound, "no such model"),
+        (NewKey(model_id="m1", expires_in_days=1, expires_in_seconds=60), InvalidRequest, "send one"),
     ],
 )
 def test_what_a_key_cannot_be(
@@ -140,6 +141,8 @@ def test_what_a_key_cannot_be(
         {"scopes": ["root"]},
         {"scopes": ["infer"], "expires_in_days": 0},
         {"scopes": ["infer"], "expires_in_days": limits.KEY_DAYS_MAX + 1},
+        {"scopes": ["infer"], "expires_in_seconds": limits.KEY_SECONDS_MIN - 1},
+        {"scopes": ["infer"], "expires_in_seconds": limits.KEY_SECONDS_MAX + 1},
         {"scopes": ["infer"], "requests_per_second": 0},
         {"scopes": ["infer"], "requests_per_second": limits.ACCOUNT_REQUESTS_PER_SECOND + 1},
         {"scopes": ["infer"], "name": "x" * (limits.KEY_NAME_LENGTH_MAX + 1)},
@@ -260,6 +263,14 @@ def test_states_follow_from_the_times(keys: Keys, alice: Principal, time: Time) 
     assert shown == [KeyState.LIVE, KeyState.EXPIRING, KeyState.EXPIRING, KeyState.EXPIRED]
     revoked = keys.revoke(alice, issued.token.id)
     assert state(revoked, time.now + 9 * DAY) is KeyState.REVOKED
+
+
+def test_a_token_for_a_moment_says_so_in_seconds(
+    keys: Keys, alice: Principal, model: Model, time: Time
+) -> None:
+    issued = keys.create(alice, NewKey(model_id=model.id, expires_in_seconds=60))
+    assert issued.token.expires_at == time.now + timedelta(seconds=60)
+    assert keys.rotate(alice, issued.token.id, RotateKey()).old.expires_at == issued.token.expires_at
 
 
 def test_f73_a_rotated_key_works_beside_the_new_one_until_the_overlap_ends(

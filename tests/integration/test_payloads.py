@@ -214,12 +214,12 @@ def test_an_answer_that_is_fetched_later_is_counted_once(alice_asks: Caller, raw
         asking.fetched(answer_id)
 
     def used() -> dict[str, int]:
-        minutes = [key for key in raw_redis.scan_iter("mr:usage:*") if key.rpartition(b":")[2].isdigit()]
+        minutes = raw_redis.scan_iter(f"mr:usage:*/{asking.record.tenant}")
         told = [entry for key in minutes for entry in raw_redis.hgetall(key).items()]
         return {
             field.decode().rpartition("/")[2]: int(amount)
             for field, amount in told
-            if field.decode().startswith(f"{asking.record.tenant}/{asking.token}/")
+            if field.decode().startswith(f"{asking.token}/")
         }
 
     found = wait_for(used, what="the usage")

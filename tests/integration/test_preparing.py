@@ -163,6 +163,16 @@ def test_a_receipt_is_kept_as_the_client_gave_it(plane: ControlPlane, alice: Pri
     assert [reply.status_code for reply in send(begun, data)] == [200]
 
 
+def test_a_version_that_an_earlier_release_prepared_has_no_example(
+    plane: ControlPlane, alice: Principal
+) -> None:
+    version = uploaded(plane, alice, onnx_models.marked(1))
+    report = views.report(
+        msgspec.structs.replace(version, preparation='{"onnxruntime": "1.20", "host_class": "x"}')
+    )
+    assert (report.prepared_by, report.example, report.sizes) == (views.PreparedBy("1.20", "x"), None, {})
+
+
 @pytest.mark.parametrize(
     "receipt",
     [

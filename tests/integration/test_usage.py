@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from chalicelib.adapters.mongo import MongoStore
 from chalicelib.auth import Principal
 from chalicelib.contract import limits
-from chalicelib.contract.errors import DependencyFailed, InvalidRequest, NotFound, PermissionDenied
+from chalicelib.contract.errors import (
+    DependencyFailed,
+    InvalidRequest,
+    NoCapacity,
+    NotFound,
+    PermissionDenied,
+    RateLimited,
+)
 from chalicelib.contract.hotstate import HotState
+from chalicelib.contract.latency import Phase, latencies
+from chalicelib.contract.limiting import AccountLimits
 from chalicelib.contract.messages import Heartbeat, Scope
-from chalicelib.contract.metering import Usage, UsageKey
+from chalicelib.contract.metering import Measures, MinuteOfUsage, Usage, UsageKey
 from chalicelib.ports import HostReply
-from chalicelib.records import Model
 from chalicelib.routing import InferenceCall
 from chalicelib.usage import Grain, Metering, Question
 from chalicelib.wiring import ControlPlane, new_id
@@ -59,17 +69,22 @@ class Counted:
 
     def usage(self, *, requests: int) -> Usage:
         """Of the model's token, once so many requests are counted: nobody waits for that."""
-        key = self.key
-        minute = self._redis.time()[0] // 60 - 1
+        return self.measures(requests=requests).usage
 
-        def found() -> Usage | None:
-            make_past(self._redis, minute)
-            counted = self.world.plane.hot.usage_of(minute).counted
-            assert set(counted) <= {key}
-            usage = counted.get(key, Usage())
-            return usage if usage.requests >= requests else None
+    def measures(self, *, requests: int) -> Measures:
+        """As `usage`."""
+
+        def found() -> Measures | None:
+            measures = self.counted().get(self.key, Measures())
+            return measures if measures.usage.requests >= requests else None
 
         return wait_for(found, what=f"{requests} requests to be counted")
+
+    def counted(self) -> Mapping[UsageKey, Measures]:
+        """Of the account, as if its minute were over."""
+        minute = self._redis.time()[0] // 60 - 1
+        make_past(self._redis, minute)
+        return self.world.plane.hot.usage_of(minute, self.key.tenant).counted
 
     @property
     def key(self) -> UsageKey:
@@ -92,20 +107,37 @@ def test_what_a_host_ran_is_counted_with_its_part_of_the_run(counted: Counted) -
     )
 
 
-def test_a_request_that_waited_for_a_load_is_counted_as_cold(counted: Counted) -> None:
+def test_a_request_that_waited_for_a_load_is_counted_as_cold_with_where_its_time_went(
+    counted: Counted,
+) -> None:
     counted.world.add_host("a", ran(load_ms="812.500"))
     counted.infer()
-    assert counted.usage(requests=1).cold_loads == 1
+    measures = counted.measures(requests=1)
+    assert measures.usage.cold_loads == 1
+    found = latencies(measures.counters)
+    assert {phase: one.count for phase, one in found.items()} == dict.fromkeys(Phase, 1)
+    assert found[Phase.LOAD].p50_ms == pytest.approx(812.5, rel=0.1)
+    assert found[Phase.RUN].p50_ms == pytest.approx(4, rel=0.1)
+    assert found[Phase.TOTAL].p50_ms > 0
+    assert measures.codes == {}
 
 
 @pytest.mark.parametrize(
-    ("play", "fault"),
-    [(says(422), "errors_caller"), (says(500), "errors_model"), (says(504), "errors_platform")],
+    ("play", "fault", "code"),
+    [
+        (says(422, "invalid_tensor"), "errors_caller", "invalid_tensor"),
+        (says(500, "inference_failed"), "errors_model", "inference_failed"),
+        (says(504, "what is this?"), "errors_platform", "internal"),
+    ],
 )
-def test_errors_are_counted_by_whose_fault_they_are(counted: Counted, play: Play, fault: str) -> None:
+def test_errors_are_counted_by_code_and_by_whose_fault_they_are(
+    counted: Counted, play: Play, fault: str, code: str
+) -> None:
     counted.world.add_host("a", play)
     counted.infer()
-    usage = counted.usage(requests=1)
+    measures = counted.measures(requests=1)
+    usage = measures.usage
+    assert (measures.codes, latencies(measures.counters)) == ({code: 1}, {})
     assert {name: getattr(usage, name) for name in ("errors_caller", "errors_model", "errors_platform")} == {
         "errors_caller": 0,
         "errors_model": 0,
@@ -143,12 +175,39 @@ def test_s12_a_request_that_its_caller_sends_again_is_counted_once_and_others_ea
     assert (usage.requests, usage.rows, usage.errors_platform) == (3, 6, 1)
 
 
-def test_what_is_refused_before_any_host_is_asked_is_not_usage(counted: Counted, raw_redis: Any) -> None:
+def test_what_is_refused_before_any_host_is_asked_is_not_usage_and_counted_by_code(counted: Counted) -> None:
+    with pytest.raises(NoCapacity):
+        counted.infer()
     counted.world.add_host("a", ran())
     with pytest.raises(NotFound):
         counted.infer(model="00000000-0000-4000-8000-000000000000")
     counted.infer()
-    assert counted.usage(requests=1).requests == 1
+    measures = counted.measures(requests=1)
+    assert (measures.usage.requests, measures.codes) == (1, {})
+    key, others = counted.key, dict(counted.counted())
+    del others[key]
+    assert others == {
+        msgspec.structs.replace(key, version=0): Measures(counters={"code:no_capacity": 1}),
+        msgspec.structs.replace(key, version=0, model_id=""): Measures(counters={"code:not_found": 1}),
+    }
+
+
+def test_who_asks_too_often_is_counted_under_the_model_that_was_meant(
+    plane: ControlPlane, alice: Principal, raw_redis: Any
+) -> None:
+    counted = Counted(World(plane, alice, account=AccountLimits.of(1, 256)), raw_redis)
+    counted.world.add_host("a", ran())
+    refused = 0
+    for _ in range(6):
+        try:
+            counted.infer()
+        except RateLimited:
+            refused += 1
+    assert refused
+    of_model = msgspec.structs.replace(counted.key, version=0)
+    told = wait_for(lambda: counted.counted().get(of_model), what="refusals to be counted")
+    wait_for(lambda: counted.counted()[of_model].codes == {"rate_limited": refused}, what="all of them")
+    assert told.usage == Usage()
 
 
 # What an account is shown.
@@ -163,7 +222,9 @@ class Shown:
         self.metering = Metering(store=store, hot=hot, now=lambda: NOW)
 
     def add(self, at: datetime, *, key: str = "k1", model: str = "m1", version: int = 1) -> None:
-        self.store.add_usage(at, "made", {UsageKey(self.who.tenant, key, model, version): ONCE})
+        counted = {UsageKey(self.who.tenant, key, model, version): Measures(ONCE)}
+        minute = int(at.timestamp()) // 60
+        self.store.add_usage([MinuteOfUsage(minute, self.who.tenant, b"made", counted)])
 
     def lines(self, by: Grain, *, who: Principal = ALICE, **asked: str) -> list[tuple[str, str, int]]:
         """Time, key and requests."""
@@ -274,20 +335,3 @@ def test_times_that_are_none_are_refused(shown: Shown, asked: dict[str, Any]) ->
 def test_any_time_that_a_clock_has_shown_may_be_asked_for(shown: Shown, by: Grain) -> None:
     assert shown.lines(by, since="1970-01-01", until="1970-01-02") == []
     assert shown.lines(by, since="1970-01-01", until="9998-12-31T23:59:59")
-
-
-def test_a_models_last_hour_is_shown_for_all_its_keys_and_versions(empty: Shown) -> None:
-    empty.store.ensure_model(Model(id="m1", tenant="alice", name="digits", created_at=NOW))
-    empty.add(NOW - timedelta(minutes=1))
-    empty.add(NOW - timedelta(minutes=1), key="k2", version=2)
-    empty.add(NOW - timedelta(minutes=60))
-    empty.add(NOW - timedelta(minutes=61))
-    empty.add(NOW - timedelta(minutes=1), model="other")
-    metrics = empty.metering.metrics(ALICE, "m1")
-    assert metrics.minutes == (
-        (NOW - timedelta(minutes=60), ONCE),
-        (NOW - timedelta(minutes=1), ONCE + ONCE),
-    )
-    assert metrics.total == ONCE + ONCE + ONCE
-    with pytest.raises(NotFound):
-        empty.metering.metrics(MALLORY, "m1")

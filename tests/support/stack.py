@@ -38,6 +38,19 @@ class RunningStack:
     client_config: Path
     console: Path
     """What it printed."""
+    environment: Mapping[str, str]
+
+    def command(self, *arguments: str, given: str = "") -> str:
+        """What `python -m infra.local …` prints for this stack, with this as its input."""
+        return subprocess.run(
+            [sys.executable, "-m", "infra.local", *arguments],
+            input=given,
+            text=True,
+            env=self.environment,
+            cwd=REPOSITORY,
+            check=True,
+            stdout=subprocess.PIPE,
+        ).stdout
 
     @property
     def base_url(self) -> str:
@@ -134,7 +147,14 @@ def running_stack(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    stack = RunningStack(process=process, home=home, port=port, client_config=client_config, console=console)
+    stack = RunningStack(
+        process=process,
+        home=home,
+        port=port,
+        client_config=client_config,
+        console=console,
+        environment=variables,
+    )
     try:
         _wait_until_ready(stack)
         yield stack

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from chalicelib.contract.dispatches import timing_seconds
+from chalicelib.contract.dispatches import host_times
+from chalicelib.contract.latency import Took
 
-TOLD = "queue;dur=0.010, load;dur=1500.5, batch;dur=0.000, run;dur=0.100"
+TOLD = "auth;dur=3.2, queue;dur=0.010, load;dur=1500.5, batch;dur=0.000, run;dur=0.100"
 
 
 @pytest.mark.parametrize(
-    ("told", "name", "seconds"),
+    ("told", "took"),
     [
-        pytest.param(TOLD, "load", 1.5005, id="in the middle"),
-        pytest.param(TOLD, "run", 0.0001, id="at the end"),
-        pytest.param(TOLD, "forward", 0.0, id="not told"),
-        pytest.param("", "run", 0.0, id="nothing told"),
-        pytest.param("run;dur=fast", "run", 0.0, id="no number"),
-        pytest.param("run;dur=", "run", 0.0, id="empty"),
-        pytest.param("run;dur=-1", "run", 0.0, id="before it began"),
-        pytest.param("run;dur=nan", "run", 0.0, id="nan"),
-        pytest.param("run;dur=" + "9" * 400, "run", 0.0, id="without end"),
+        pytest.param(TOLD, Took(queue=10, load=1_500_500, run=100), id="all"),
+        pytest.param("load;dur=2.5", Took(load=2_500), id="one"),
+        pytest.param("", Took(), id="nothing told"),
+        pytest.param("run;dur=fast, queue;dur=1", Took(queue=1_000), id="no number"),
+        pytest.param("run;dur=", Took(), id="empty"),
+        pytest.param("run;dur=-1", Took(), id="before it began"),
+        pytest.param("run;dur=nan", Took(), id="nan"),
+        pytest.param("run;dur=" + "9" * 400, Took(), id="without end"),
     ],
 )
-def test_f07_a_timing_is_a_time_or_nothing(told: str, name: str, seconds: float) -> None:
-    assert timing_seconds(told, name) == pytest.approx(seconds)
+def test_f07_a_time_that_a_host_tells_is_one_or_nothing(told: str, took: Took) -> None:
+    assert host_times(told, total=0.25) == msgspec.structs.replace(took, total=250_000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chalicelib.contract import limits
+from chalicelib.prices import Prices
 from chalicelib.published import QuotaLimits, published
 from chalicelib.settings import (
     AccountQuotas,
@@ -111,6 +112,17 @@ def test_an_ecs_service_is_named_where_it_starts_hosts() -> None:
     named = {**ecs, "MODELROCKET_ECS_CLUSTER": "rocket", "MODELROCKET_ECS_SERVICE": "hosts"}
     settings = Settings.from_env(named)
     assert (settings.ecs_cluster, settings.ecs_service) == ("rocket", "hosts")
+
+
+def test_prices_that_make_no_sense_are_refused_and_those_that_are_left_out_are_as_listed() -> None:
+    def read(text: str) -> Prices:
+        return Settings.from_env({**ENVIRON, "MODELROCKET_PRICES": text}).prices
+
+    assert read('{"currency": "EUR", "host_hour": 0.05}') == Prices(currency="EUR", host_hour=0.05)
+    assert Settings.from_env(ENVIRON).prices == Prices()
+    for wrong in ("free", "[]", '{"host_hour": -1}', '{"host_slots": 0}', '{"host_hours": 1}'):
+        with pytest.raises(InvalidSettings, match="MODELROCKET_PRICES"):
+            read(wrong)
 
 
 def test_a_policy_that_is_misspelt_is_refused() -> None:

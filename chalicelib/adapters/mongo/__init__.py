@@ -9,6 +9,7 @@ from chalicelib.adapters.mongo.coordination import MongoCoordination
 from chalicelib.adapters.mongo.database import Database
 from chalicelib.adapters.mongo.models import MongoModels
 from chalicelib.adapters.mongo.sessions import MongoSessions
+from chalicelib.adapters.mongo.site import MongoSite
 from chalicelib.adapters.mongo.tokens import MongoTokens
 from chalicelib.adapters.mongo.usage import MongoUsage
 from chalicelib.adapters.mongo.versions import MongoVersions
@@ -20,6 +21,7 @@ _PARTS = (
     MongoModels,
     MongoVersions,
     MongoAttempts,
+    MongoSite,
     MongoUsage,
     MongoAudit,
     MongoCoordination,
@@ -33,6 +35,7 @@ class MongoStore(
     MongoModels,
     MongoVersions,
     MongoAttempts,
+    MongoSite,
     MongoUsage,
     MongoAudit,
     MongoCoordination,

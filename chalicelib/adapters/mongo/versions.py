@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -29,6 +29,29 @@ _SUMS: Final[Document] = {
     "versions": {"$sum": 1},
     "graphs": {"$sum": "$bytes"},
     "weights": {"$sum": "$weights.bytes"},
+}
+
+
+_PRESENT: Final = [state.value for state in VersionState if state is not VersionState.DELETED]
+_LIGHT: Final = (
+    "number",  # first: by it they are compared
+    "_id",
+    "model_id",
+    "tenant",
+    "state",
+    "created_at",
+    "bytes",
+    "sha256",
+    "framework",
+    "staging_key",
+    "object_key",
+    "weights",
+    "activation_pending",
+    "reason",
+)
+_LATEST: Final[Document] = {
+    "_id": "$model_id",
+    "latest": {"$max": {name: f"${name}" for name in _LIGHT}},
 }
 
 
@@ -86,6 +109,17 @@ class MongoVersions:
             found = list(self._versions.aggregate([{"$match": query}, {"$group": _SUMS}]))
         return Kept(found[0]["versions"], found[0]["graphs"] + found[0]["weights"]) if found else Kept()
 
+    def stored(self, tenant: str, since: datetime, until: datetime) -> Mapping[str, float]:
+        query: Document = {"tenant": tenant, "state": {"$in": [state.value for state in VERSIONS_KEPT]}}
+        fields = dict.fromkeys(("model_id", "bytes", "weights.bytes", "created_at"), True)
+        sums: dict[str, float] = {}
+        with translated():
+            for one in self._versions.find(query, fields):
+                size = one["bytes"] + (one.get("weights") or {}).get("bytes", 0)
+                seconds = max(0.0, (until - max(since, one["created_at"])).total_seconds())
+                sums[one["model_id"]] = sums.get(one["model_id"], 0.0) + size * seconds
+        return sums
+
     def any_version(self, version_id: str) -> Version | None:
         with translated():
             return read(self._versions.find_one({"_id": version_id}), Version)
@@ -93,6 +127,12 @@ class MongoVersions:
     def any_versions(self, version_ids: Sequence[str]) -> Sequence[Version]:
         with translated():
             return read_all(self._versions.find({"_id": {"$in": list(version_ids)}}), Version)
+
+    def latest_versions(self, tenant: str, model_ids: Sequence[str]) -> Sequence[Version]:
+        query = {"tenant": tenant, "model_id": {"$in": list(model_ids)}, "state": {"$in": _PRESENT}}
+        with translated():
+            found = list(self._versions.aggregate([{"$match": query}, {"$group": _LATEST}]))
+        return read_all((group["latest"] for group in found), Version)
 
     def versions_in(self, state: VersionState, *, activation_pending: bool, limit: int) -> Sequence[Version]:
         query = {"state": state.value, "activation_pending": activation_pending}

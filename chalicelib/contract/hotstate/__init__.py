@@ -12,6 +12,7 @@ flushed and rebuilds itself. Ages are compared with the server's own clock.
     mr:hosts                 host id → <seen>|Heartbeat
     mr:replicas:<model id>   <version id>/<host id> → <state>/<boot id>
                              <version id>/!         → quarantined/<until>
+    mr:quarantined           <model id>/<version id> → until when; those that are quarantined, and were lately
     mr:assignments:<host id> set of version ids, and of an empty one where the coordinator has assigned
     mr:leases:<host id>      lease → when it began: requests that a host answers now
     mr:running:<tenant>      lease → when it began: requests that an account has under way; also
@@ -55,14 +56,15 @@ from chalicelib.contract.hotstate.coordination import Coordination, Lease
 from chalicelib.contract.hotstate.demand import Demand, Demands, HostSample
 from chalicelib.contract.hotstate.departures import Departures, Dropped
 from chalicelib.contract.hotstate.doors import Asker, CredentialView, Doors, Wish
-from chalicelib.contract.hotstate.fleet import Fleet, HeartbeatReply
+from chalicelib.contract.hotstate.fleet import Fleet, HeartbeatReply, Quarantine
+from chalicelib.contract.hotstate.glances import Glance, Glances
 from chalicelib.contract.hotstate.jobs import ClaimedJob, Jobs
 from chalicelib.contract.hotstate.late import LateEntries
 from chalicelib.contract.hotstate.logins import LogIns, LogInTry
 from chalicelib.contract.hotstate.projection import Projection
 from chalicelib.contract.hotstate.rates import Rates
 from chalicelib.contract.hotstate.trials import Trials
-from chalicelib.contract.hotstate.usage import MinuteOfUsage, UsageCounts
+from chalicelib.contract.hotstate.usage import UsageCounts
 
 __all__ = [
     "Asker",
@@ -72,12 +74,13 @@ __all__ = [
     "CredentialView",
     "Demand",
     "Dropped",
+    "Glance",
     "HeartbeatReply",
     "HostSample",
     "HotState",
     "Lease",
     "LogInTry",
-    "MinuteOfUsage",
+    "Quarantine",
     "RouteView",
     "Wish",
 ]
@@ -94,6 +97,7 @@ class HotState(
     Coordination,
     Capacity,
     Jobs,
+    Glances,
     UsageCounts,
     LateEntries,
     Answers,

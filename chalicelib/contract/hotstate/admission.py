@@ -25,7 +25,7 @@ from chalicelib.contract.hotstate.rates import GCRA
 from chalicelib.contract.hotstate.wire import Script, Wires, packed, texts
 from chalicelib.contract.limiting import AccountLimits
 from chalicelib.contract.messages import Heartbeat, ModelRecord, Replica, TokenRecord, decode
-from chalicelib.contract.metering import COUNT, Outcome, counted
+from chalicelib.contract.metering import COUNT, Outcome, Refused, counted
 
 _LEASE_SECONDS: Final = limits.DEADLINE_SECONDS_DEFAULT + 1
 _NO_TOKEN: Final = "-"
@@ -182,6 +182,9 @@ return 1
 """
 )
 
+# Only that.
+_REFUSE: Final = Script(COUNT + "count_usage(ARGV)\nreturn 1\n")
+
 
 class Refusal(StrEnum):
     """Which limit is in the way."""
@@ -274,7 +277,7 @@ class Admissions:
     """Safe to use from many threads. Nothing is connected before the first call."""
 
     def __init__(self, url: str, *, account: AccountLimits, clock: Callable[[], float]) -> None:
-        self._wires = Wires(url, scripts=(_ADMIT, _LOOK, _RELEASE), clock=clock)
+        self._wires = Wires(url, scripts=(_ADMIT, _LOOK, _RELEASE, _REFUSE), clock=clock)
         self._constants = texts(
             account.rate.per_second,
             account.rate.burst,
@@ -318,11 +321,11 @@ class Admissions:
         host_id: str = "",
         version_id: str = "",
         seconds: float | None = None,
-        outcome: Outcome | None = None,
+        outcome: Outcome | Refused | None = None,
     ) -> None:
         """The request is over, at the last host it was sent to, if any. `seconds`: how long that one took.
 
-        `outcome` is counted as usage; None where it was never sent to a host. Not waited for.
+        `outcome` is counted. Not waited for.
         """
         names = (keys.leases(host_id), keys.running(lease.tenant), keys.latency(lease.model_id))
         measured = "" if seconds is None else f"{seconds:.6f}"
@@ -332,6 +335,10 @@ class Admissions:
                 names, (lease.id, f"{version_id}/{host_id}", measured, *_LATENCY_CONSTANTS, *used)
             )
         )
+
+    def refuse(self, refused: Refused) -> None:
+        """It is counted; it was never admitted. Not waited for."""
+        self._wires.tell(_REFUSE.packed((), counted(refused)))
 
     def close(self) -> None:
         self._wires.close()

@@ -18,6 +18,8 @@ from chalicelib.contract.messages import Heartbeat, HostLoad, Replica, ReplicaSt
 
 EVERY_HOST: Final = "!"
 _QUARANTINED: Final = "quarantined"
+_QUARANTINE_SECONDS_MAX: Final = 24 * 3600
+"""None is longer: what says so is none of ours."""
 _LEASE_TRIM_SECONDS: Final = 2 * limits.HEARTBEAT_SECONDS * 1.2
 """Two heartbeats, as far apart as they get."""
 
@@ -60,12 +62,28 @@ for first = 1, #ARGV, 1000 do
 end
 """
 
-# From now, by the server's clock.
+# From now, by the server's clock. The list of all of them is only looked at, and may be something else.
 _QUARANTINE: Final = """
-local till = tonumber(redis.call('TIME')[1]) + tonumber(ARGV[2])
+local now = tonumber(redis.call('TIME')[1])
+local till = now + tonumber(ARGV[2])
 redis.call('HSET', KEYS[1], ARGV[1], 'quarantined/' .. till)
+if redis.call('TYPE', KEYS[2]).ok ~= 'zset' then
+  redis.call('DEL', KEYS[2])
+end
+redis.call('ZADD', KEYS[2], till, ARGV[3])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
+redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -1 - tonumber(ARGV[4]))
 return till
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """A version that no host may run until then, in Unix seconds."""
+
+    model_id: str
+    version_id: str
+    until: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +191,28 @@ class Fleet(Connected):
     def quarantine(self, model_id: str, version_id: str, *, seconds: float) -> None:
         """No gateway sends requests for this version to any host for so long."""
         with translated():
-            args: list[str | int] = [f"{version_id}/{EVERY_HOST}", int(seconds)]
-            self._quarantine(keys=[keys.replicas(model_id)], args=args)
+            args: list[str | int] = [
+                f"{version_id}/{EVERY_HOST}",
+                int(seconds),
+                f"{model_id}/{version_id}",
+                limits.QUARANTINES_SHOWN_MAX,
+            ]
+            self._quarantine(keys=[keys.replicas(model_id), keys.QUARANTINED], args=args)
+
+    def quarantines(self) -> tuple[Quarantine, ...]:
+        """Those of the whole fleet that go on, the latest to end first."""
+        with translated():
+            seconds, _ = self._redis.time()
+            found = self._redis.zrange(
+                keys.QUARANTINED,
+                seconds + _QUARANTINE_SECONDS_MAX,
+                f"({seconds}",
+                desc=True,
+                byscore=True,
+                withscores=True,
+            )
+        named = ((*entry.decode(errors="replace").partition("/"), int(until)) for entry, until in found)
+        return tuple(Quarantine(model_id, version_id, until) for model_id, _, version_id, until in named)
 
     def assign_too(self, host_ids: Iterable[str], version_ids: Sequence[str]) -> None:
         """Until the coordinator assigns anew, these hosts hold these as well."""

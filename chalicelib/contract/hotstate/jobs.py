@@ -81,11 +81,7 @@ class Jobs(Connected):
 
     def stage(self, version_id: str) -> PrepareStage | None:
         with translated():
-            raw = self._redis.get(keys.job(version_id))
-        try:
-            return PrepareStage(raw.decode()) if raw else None
-        except ValueError:
-            return None
+            return read_stage(self._redis.get(keys.job(version_id)))
 
     def jobs_unfinished(self) -> int:
         """Jobs that no host has taken, and those that one is about; none where there is no queue of jobs."""
@@ -144,3 +140,11 @@ class Jobs(Connected):
         pending = self._redis.xpending_range(keys.JOBS, keys.GROUP, min=entry_id, max=entry_id, count=1)
         deliveries = pending[0]["times_delivered"] if pending else 1
         return ClaimedJob(entry_id.decode(), job, deliveries)
+
+
+def read_stage(raw: object) -> PrepareStage | None:
+    """As it stands in Redis; None where there is none, or it is none of ours."""
+    try:
+        return PrepareStage(raw.decode()) if isinstance(raw, bytes) else None
+    except ValueError:
+        return None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -16,19 +15,21 @@ from chalicelib.contract.metering import (
     COUNT,
     MADE,
     MINUTES,
+    Measures,
+    MinuteOfUsage,
     Outcome,
-    Usage,
     UsageKey,
     added,
     counted,
     minute_key,
+    minutes_key,
     read_counters,
     told_key,
 )
 
 _SCAN_COUNT: Final = 1_000
 _SECONDS_A_MINUTE: Final = 60
-_NAME_LENGTH: Final = 16
+_NAME: Final = re.compile(r"(\d{1,15})/(.+)", re.DOTALL)
 
 # A batch whose reply was lost comes again under its number, and is not counted again.
 _TELL: Final = (
@@ -53,23 +54,10 @@ if made and made ~= ARGV[2] then
   return 0
 end
 redis.call('UNLINK', KEYS[1])
-redis.call('SREM', KEYS[2], ARGV[1])
+redis.call('SREM', KEYS[2], ARGV[1] .. '/' .. ARGV[3])
+redis.call('SREM', KEYS[3], ARGV[1])
 return 1
 """
-
-
-@dataclass(frozen=True, slots=True)
-class MinuteOfUsage:
-    """What was counted in a minute that is over. `made` tells this hash from another of the same minute."""
-
-    minute: int
-    made: bytes
-    counted: Mapping[UsageKey, Usage]
-
-    @property
-    def name(self) -> str:
-        """`made` in hexadecimal, short, whatever it is."""
-        return hashlib.sha256(self.made).hexdigest()[:_NAME_LENGTH]
 
 
 class UsageCounts(Connected):
@@ -81,32 +69,45 @@ class UsageCounts(Connected):
         self._forget = self._redis.register_script(_FORGET)
 
     def tell_usage(
-        self, source: str, number: int, *, sums: Mapping[UsageKey, Usage], outcomes: Sequence[Outcome]
+        self, source: str, number: int, *, sums: Mapping[UsageKey, Measures], outcomes: Sequence[Outcome]
     ) -> bool:
         """Count a batch: the source's first has the number 1. False when that number was told already."""
-        entries = [["", "done", *added(key, usage)] for key, usage in sums.items()]
+        entries = [added(key, measures) for key, measures in sums.items()]
         entries += [counted(outcome) for outcome in outcomes]
         batch = msgspec.json.encode([[str(value) for value in entry] for entry in entries])
         with translated():
             return bool(self._tell(keys=[told_key(source)], args=[number, batch]))
 
-    def usage_minutes(self) -> tuple[int, ...]:
-        """Those that are over and have something counted, oldest first; whole ones since 1970."""
+    def usage_minutes(self) -> tuple[tuple[int, str], ...]:
+        """Those that are over and have something counted, and for whom; oldest first."""
         with translated(), self._redis.pipeline(transaction=False) as pipe:
-            (seconds, _), found = pipe.time().smembers(MINUTES).execute()
+            (seconds, _), names = pipe.time().smembers(MINUTES).execute()
         over = seconds // _SECONDS_A_MINUTE
-        return tuple(sorted(minute for one in found if one.isdigit() and (minute := int(one)) < over))
+        found = (_NAME.fullmatch(name.decode(errors="replace")) for name in names)
+        minutes = ((int(one[1]), one[2]) for one in found if one is not None)
+        return tuple(sorted(one for one in minutes if one[0] < over))
 
-    def usage_of(self, minute: int) -> MinuteOfUsage:
+    def usage_under_way(self, tenant: str, since: int) -> tuple[MinuteOfUsage, ...]:
+        """An account's latest minutes from then on, the one that runs included, as far as they are here.
+
+        What the truth was told of meanwhile may be missing here, whole or in part.
+        """
+        with translated():
+            found = self._redis.smembers(minutes_key(tenant))
+        minutes = sorted(minute for one in found if one.isdigit() and (minute := int(one)) >= since)
+        read = (self.usage_of(minute, tenant) for minute in minutes[-limits.USAGE_UNDER_WAY_MAX :])
+        return tuple(minute for minute in read if minute.made)
+
+    def usage_of(self, minute: int, tenant: str) -> MinuteOfUsage:
         """Part of it, where it is forgotten meanwhile."""
-        key = minute_key(minute)
+        key = minute_key(minute, tenant)
         with translated():
             made = self._redis.hget(key, MADE) or b""
             fields = dict(self._redis.hscan_iter(key, count=_SCAN_COUNT))
-        return MinuteOfUsage(minute, made, read_counters(fields.items()))
+        return MinuteOfUsage(minute, tenant, made, read_counters(tenant, fields.items()))
 
     def forget_usage(self, minute: MinuteOfUsage) -> None:
         """It is in the truth. Safe to repeat."""
-        keys = [minute_key(minute.minute), MINUTES]
+        keys = [minute_key(minute.minute, minute.tenant), MINUTES, minutes_key(minute.tenant)]
         with translated():
-            self._forget(keys=keys, args=[minute.minute, minute.made])
+            self._forget(keys=keys, args=[minute.minute, minute.made, minute.tenant])

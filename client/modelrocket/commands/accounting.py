@@ -17,10 +17,13 @@ _ENTRIES = 100
 def _usage(client: Client, parsed: argparse.Namespace) -> Outcome:
     from modelrocket import printing
 
-    lines = client.usage(
-        by=parsed.by, since=parsed.since, until=parsed.until, model=parsed.model, key=parsed.key
-    )
     names = {model.id: model.name for model in client.models()}
+    if parsed.cost:
+        estimate = client.costs(since=parsed.since, until=parsed.until)
+        return Outcome(estimate, lambda: printing.costs(estimate, names))
+    lines = client.usage(
+        by=parsed.by or "day", since=parsed.since, until=parsed.until, model=parsed.model, key=parsed.key
+    )
     return Outcome(lines, lambda: printing.usage(lines, names))
 
 
@@ -36,12 +39,19 @@ def _audit(client: Client, parsed: argparse.Namespace) -> Outcome:
 
 
 def _usage_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--by", choices=_GRAINS, default="day", help="day by default")
+    parser.add_argument("--by", choices=_GRAINS, help="day by default")
     told = "a day or a time (UTC), as 2026-01-31 or 2026-01-31T12:00"
     parser.add_argument("--from", dest="since", metavar="TIME", help=told)
     parser.add_argument("--to", dest="until", metavar="TIME", help="by default now")
     parser.add_argument("--model", metavar="MODEL", help=MODEL)
     parser.add_argument("--key", metavar="ID", help="of one API key or model token")
+    parser.add_argument("--cost", action="store_true", help="what each model is estimated to cost, by days")
+
+
+def _wrong_with_usage(parsed: argparse.Namespace) -> str | None:
+    if parsed.cost and (parsed.by or parsed.model or parsed.key):
+        return "--cost is of whole models, by days: leave --by, --model and --key out"
+    return None
 
 
 def _audit_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,9 +78,11 @@ COMMANDS = (
             "modelrocket usage",
             "modelrocket usage --by hour --model digits",
             "modelrocket usage --from 2026-01-01 --to 2026-02-01 --json",
+            "modelrocket usage --cost",
         ),
         _usage_arguments,
         with_client(_usage),
+        _wrong_with_usage,
     ),
     Command(
         "audit",

@@ -136,7 +136,7 @@ def _is_onnx(model: object, modules: list[str]) -> bool:
 def _as_it_is(model: object, declared: Declared, *, example_values: bool) -> Converted:
     from modelrocket import runtime, verify
     from modelrocket.convert import onnx_file
-    from modelrocket.convert.example import with_example
+    from modelrocket.convert.example import with_example, with_made_up_example
 
     content = onnx_file.read(model)
     session = _load(content.payload)
@@ -144,8 +144,8 @@ def _as_it_is(model: object, declared: Declared, *, example_values: bool) -> Con
     verify.run_alone(session)
     model = content.payload.model
     if declared.sample is not None:
-        inputs = declared.inputs(*session.inputs)
-        model = with_example(model, session, inputs if example_values else inputs.declared())
+        brought = with_example if example_values else with_made_up_example
+        model = brought(model, session, declared.inputs(*session.inputs))
     return Converted(
         model=model,
         framework="ONNX",
@@ -206,14 +206,14 @@ def _none_agrees(failures: list[ConversionError], *, hint: str) -> ConversionErr
 
 def _converted(source: Source, attempt: Attempt, made: Exported) -> tuple[Converted, Agreement]:
     from modelrocket import runtime, verify
-    from modelrocket.convert.example import with_example
+    from modelrocket.convert.example import with_example, with_made_up_example
 
     payload = made.payload
     session = _load(payload)
     agreement = verify.compare(session, source.inputs, source.original)
-    like = source.inputs if source.example_values else source.inputs.declared()
+    brought = with_example if source.example_values else with_made_up_example
     converted = Converted(
-        model=with_example(payload.model, session, like),
+        model=brought(payload.model, session, source.inputs),
         framework=source.framework,
         producer={"exporter": attempt.exporter} | runtime.versions(),
         opsets=made.opsets,

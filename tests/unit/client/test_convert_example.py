@@ -24,9 +24,13 @@ from modelrocket.runtime import load
 TABLE = pd.DataFrame({"town": ["Rome", "Oslo"] * 20, "rooms": [float(n % 7) for n in range(40)]})
 
 
-def example_of(model: bytes) -> Any:
+def told_of(model: bytes) -> Any:
     found = {entry.key: entry.value for entry in onnx.load_from_string(model).metadata_props}
-    return json.loads(found[KEY])["inputs"] if KEY in found else None
+    return json.loads(found.get(KEY, "{}"))
+
+
+def example_of(model: bytes) -> Any:
+    return told_of(model).get("inputs")
 
 
 def of_words(**options: Any) -> Converted:
@@ -87,8 +91,9 @@ def test_of_an_onnx_file_likewise(own: bool) -> None:
     graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "g", [x], [y])
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
     sample = np.full((5, 2), 424242)
-    example = example_of(convert(made, sample=sample, example_values=own).model)
-    assert bool(np.any(np.array(example["x"]) == 424242)) is own
+    told = told_of(convert(made, sample=sample, example_values=own).model)
+    assert bool(np.any(np.array(told["inputs"]["x"]) == 424242)) is own
+    assert ("made_up" in told) is not own
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from modelrocket import Client, printing
-from modelrocket.usage import AuditEntry, Usage, UsageLine, Verified
+from modelrocket.usage import AuditEntry, Cost, Usage, UsageLine, Verified
 from tests.unit.client.server import ENDPOINT, MODEL_ID, Time
 
 SUMS: dict[str, Any] = {
@@ -135,6 +135,28 @@ def test_usage_is_shown_for_all_keys_together_with_a_sum() -> None:
         ["in", "all", "-", "-", "12", "6", "60", "1.500", "ms", "3.0", "kB", "6.0", "kB", "3"],
     ]
     assert printing.usage([], {}) == "Nothing was used."
+
+
+PARTS = {"requests": 3.75, "compute": 0.05, "memory": 0.0, "storage": 0.2}
+COSTS: dict[str, Any] = {
+    "currency": "USD",
+    "since": "2026-01-01T00:00:00Z",
+    "until": "2026-01-31T00:00:00Z",
+    "prices": {"source": "the operator's own", "host_hour": 0.2},
+    "lines": [{"model_id": MODEL_ID, "requests": 1_000_000, "cost": 4.0, "parts": PARTS}],
+    "total": 4.0,
+}
+
+
+def test_costs_are_shown_by_model_with_where_their_prices_are_from() -> None:
+    server = Server(COSTS)
+    estimate = server.client.costs(since="2026-01-01")
+    assert server.asked == [("/v1/usage/cost", {"from": "2026-01-01"})]
+    assert estimate.lines == (Cost(MODEL_ID, 1_000_000, 4.0, PARTS),)
+    shown = printed(printing.costs(estimate, {MODEL_ID: "digits"}))
+    row, said = shown.splitlines()[1].split(), shown.splitlines()[-1]
+    assert row == ["digits", "1000000", "3.7500", "0.0500", "0.0000", "0.2000", "4.0000"]
+    assert said == "4.0000 USD in all: an estimate, no bill. Prices: the operator's own."
 
 
 def test_the_audit_log_is_read_newest_first_as_far_as_was_asked() -> None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -19,7 +20,7 @@ from onnx import TensorProto, helper
 from chalicelib.contract import limits
 from chalicelib.contract.errors import Unavailable
 from chalicelib.contract.findings import Findings, Refusal
-from chalicelib.contract.messages import TensorSignature
+from chalicelib.contract.messages import Example, ExampleSource, Signature, TensorSignature, encode
 from host_container.events import EventLog
 from host_container.examination import ExaminationLimits, ExaminationLost, run_examination
 from host_container.orders import Doing, Report
@@ -269,3 +270,55 @@ def test_a_file_that_takes_too_long_to_load_is_refused_for_that(tmp_path: Path) 
     assert_matches(reason(report), r"takes 0\.\d+ s to load; 0\.01 s are allowed\. Simplify the model")
     assert report.refusal is Refusal.SLOW_TO_LOAD
     assert examined(tmp_path, content).reason is None
+
+
+SIGNED: Final = Report(
+    signature=Signature((TensorSignature("x", "float32", (None, 2)),), ()),
+    example=Example({"x": [[0.5, None]]}, ExampleSource.SAMPLE),
+    sizes={"x": (1, 2)},
+)
+
+
+def told_by(folder: Path, line: bytes, monkeypatch: pytest.MonkeyPatch) -> Report:
+    """What is made of it when a process that a model has taken over says this."""
+    said, program = folder / "said", folder / "python"
+    said.write_bytes(line + b"\n")
+    program.write_text(f'#!/bin/sh\nexec cat "{said}"\n')
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+    return examined(folder, identity("float32"))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "shown"),
+    [
+        pytest.param({"x": [[0.5, None]]}, True, id="fits"),
+        pytest.param({"y": [[0.5, 1.5]]}, False, id="another name"),
+        pytest.param({}, False, id="no name"),
+        pytest.param({"x": [0.5]}, False, id="too flat"),
+        pytest.param({"x": [[[0.5]]]}, False, id="too deep"),
+        pytest.param({"x": [[{}]]}, False, id="objects"),
+        pytest.param({"x": [["a" * limits.EXAMPLE_BYTES_MAX]]}, False, id="too large"),
+    ],
+)
+def test_an_example_that_does_not_fit_the_signature_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inputs: dict[str, Any], shown: bool
+) -> None:
+    said = msgspec.structs.replace(SIGNED, example=Example(inputs, ExampleSource.SAMPLE))
+    report = told_by(tmp_path, encode(said), monkeypatch)
+    assert report == (said if shown else msgspec.structs.replace(said, example=None))
+
+
+def test_sizes_that_do_not_fit_the_signature_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = msgspec.structs.replace(SIGNED, sizes={"x": (1, 2, 3)})
+    report = told_by(tmp_path, encode(said), monkeypatch)
+    assert (report.example, report.sizes) == (None, {})
+
+
+def test_an_example_without_a_bottom_is_none_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = b"[" * 100_000 + b"]" * 100_000
+    line = encode(SIGNED).replace(b"[[0.5,null]]", deep)
+    with pytest.raises(ExaminationLost):
+        told_by(tmp_path, line, monkeypatch)
