@@ -10,7 +10,7 @@ import react from '@vitejs/plugin-react';
 import type { Plugin } from 'vite';
 import { defineConfig } from 'vitest/config';
 
-import { theme } from './src/config/theme';
+import { theme } from './src/config/theme.ts';
 
 const API = process.env.MODELROCKET_ENDPOINT ?? 'http://127.0.0.1:5000';
 const THEME = 'virtual:theme.css';
@@ -46,5 +46,5 @@ export default defineConfig({
       ]),
     ),
   },
-  test: { environment: 'happy-dom', include: ['src/**/*.test.{ts,tsx}'] },
+  test: { environment: 'happy-dom', isolate: false, include: ['src/**/*.test.{ts,tsx}'] },
 });

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from tests.support.stack import REPOSITORY
@@ -49,6 +49,7 @@ def running_browser() -> Iterator[Browser]:
     path = chromium()
     assert path is not None, "no Chromium: apt-get install chromium"
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium's own needs another user than root
+    expect.set_options(timeout=_ACTION_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=arguments)
         yield browser

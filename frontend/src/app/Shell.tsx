@@ -7,7 +7,7 @@ import { type ReactElement, useEffect } from 'react';
 import { Logo } from '@/components/Logo';
 import { SchemeToggle } from '@/components/SchemeToggle';
 import { api, call } from '@/lib/api/client';
-import { mayOperate, sessionQuery, useAccount } from '@/lib/session';
+import { forgetAccount, mayOperate, sessionQuery, useAccount } from '@/lib/session';
 
 import classes from './Shell.module.css';
 
@@ -108,8 +108,8 @@ function AccountMenu(): ReactElement {
     mutationFn: () => call(api.DELETE('/v1/sessions/current')),
     onSuccess: async () => {
       await router.navigate({ to: '/' });
-      queryClient.clear();
       queryClient.setQueryData(sessionQuery.queryKey, null);
+      forgetAccount(queryClient);
     },
   });
   return (

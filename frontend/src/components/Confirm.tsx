@@ -53,7 +53,7 @@ function Body({ children, action, typed, pending, error, onConfirm, onClose }: P
           <Button variant="default" onClick={onClose}>
             Cancel
           </Button>
-          <Button type="submit" color="red" loading={pending} disabled={!allowed}>
+          <Button type="submit" color="red.9" loading={pending} disabled={!allowed}>
             {action}
           </Button>
         </Group>

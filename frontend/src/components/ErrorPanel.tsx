@@ -7,10 +7,16 @@ interface Props {
   error: unknown;
   title?: string;
   onRetry?: () => void;
+  retrying?: boolean;
 }
 
 /** An error in words, with the request id that leads to it in the logs. */
-export function ErrorPanel({ error, title = 'This did not work', onRetry }: Props): ReactElement {
+export function ErrorPanel({
+  error,
+  title = 'This did not work',
+  onRetry,
+  retrying = false,
+}: Props): ReactElement {
   const requestId = error instanceof ApiError ? error.requestId : null;
   return (
     <Alert color="red" title={title} role="alert" variant="light">
@@ -22,7 +28,7 @@ export function ErrorPanel({ error, title = 'This did not work', onRetry }: Prop
       )}
       {onRetry && (
         <Group mt="sm">
-          <Button size="xs" variant="default" onClick={onRetry}>
+          <Button size="xs" variant="default" onClick={onRetry} loading={retrying}>
             Try again
           </Button>
         </Group>

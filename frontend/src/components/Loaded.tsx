@@ -1,6 +1,6 @@
 import { Skeleton, Stack } from '@mantine/core';
 import type { UseQueryResult } from '@tanstack/react-query';
-import type { ReactNode } from 'react';
+import { type ReactNode, useState } from 'react';
 
 import { ErrorPanel } from './ErrorPanel';
 
@@ -16,13 +16,17 @@ interface Props<T> {
 
 /** The four states of what is asked of the server: pending, error, empty, full. What was known stays in sight. */
 export function Loaded<T>({ query, isEmpty, empty, pending, children }: Props<T>): ReactNode {
-  if (query.isPending) return pending ?? <Lines />;
-  if (query.data === undefined) {
-    return (
-      <ErrorPanel error={query.error ?? new Error('Nothing came.')} onRetry={() => void query.refetch()} />
-    );
-  }
-  return isEmpty?.(query.data) ? empty : children(query.data);
+  const error = useLastError(query);
+  if (query.data !== undefined) return isEmpty?.(query.data) ? empty : children(query.data);
+  if (error === null) return pending ?? <Lines />;
+  return <ErrorPanel error={error} retrying={query.isFetching} onRetry={() => void query.refetch()} />;
+}
+
+/** Also while it is asked again: a query that never had an answer forgets its error then. */
+function useLastError<T>(query: UseQueryResult<T>): Error | null {
+  const [last, setLast] = useState<Error | null>(null);
+  if (query.error !== null && query.error !== last) setLast(query.error);
+  return query.error ?? last;
 }
 
 function Lines(): ReactNode {

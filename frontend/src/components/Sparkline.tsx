@@ -8,7 +8,7 @@ const HEIGHT = 28;
 interface Props {
   /** Oldest first, evenly spaced. */
   values: readonly number[];
-  /** Of the same length: drawn in red over them. */
+  /** Of the same length: red sticks over them. */
   errors?: readonly number[];
   label: string;
 }
@@ -25,19 +25,27 @@ export function Sparkline({ values, errors, label }: Props): ReactElement {
       preserveAspectRatio="none"
     >
       <polyline className={classes.values} points={points(values, top)} />
-      {errors?.some((count) => count > 0) && (
-        <polyline className={classes.errors} points={points(errors, top)} />
-      )}
+      {errors && <path className={classes.errors} d={sticks(errors, top)} />}
     </svg>
   );
 }
 
 export function points(values: readonly number[], top: number): string {
-  const step = values.length > 1 ? WIDTH / (values.length - 1) : 0;
+  return values.map((value, index) => `${across(index, values.length)},${up(value, top)}`).join(' ');
+}
+
+/** Upright lines where there is something, as tall as `points` are high there. */
+export function sticks(values: readonly number[], top: number): string {
   return values
-    .map(
-      (value, index) =>
-        `${(index * step).toFixed(1)},${(HEIGHT - 1 - (value / top) * (HEIGHT - 2)).toFixed(1)}`,
-    )
-    .join(' ');
+    .map((value, index) => value > 0 && `M${across(index, values.length)},${up(0, top)}V${up(value, top)}`)
+    .filter(Boolean)
+    .join('');
+}
+
+function across(index: number, length: number): string {
+  return (length > 1 ? (index * WIDTH) / (length - 1) : 0).toFixed(1);
+}
+
+function up(value: number, top: number): string {
+  return (HEIGHT - 1 - (value / top) * (HEIGHT - 2)).toFixed(1);
 }

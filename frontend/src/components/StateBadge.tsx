@@ -4,6 +4,9 @@ import type { ReactElement } from 'react';
 const COLORS: Readonly<Record<string, string>> = {
   active: 'green',
   ready: 'green',
+  live: 'green',
+  expiring: 'orange',
+  rotated: 'orange',
   uploading: 'blue',
   preparing: 'blue',
   activating: 'blue',
@@ -19,7 +22,7 @@ const COLORS: Readonly<Record<string, string>> = {
 /** A state as a word; the colour only repeats it. */
 export function StateBadge({ state }: { state: string }): ReactElement {
   return (
-    <Badge color={COLORS[state] ?? 'gray'} variant="light" tt="none">
+    <Badge color={COLORS[state] ?? 'gray'} variant="light" tt="none" miw="max-content">
       {state}
     </Badge>
   );

@@ -26,6 +26,21 @@ const flame: MantineColorsTuple = [
   '#973900',
 ];
 
+const dark: MantineColorsTuple = [
+  '#dfe5f2',
+  '#b4bed3',
+  '#95a1bb',
+  '#6c7893',
+  '#39435a',
+  '#2c3548',
+  '#1f2635',
+  '#171c28',
+  '#121722',
+  '#0c1018',
+];
+
+const CLOSE = { 'aria-label': 'Close' };
+
 /**
  * The look. Its CSS variables are written when the site is built (vite.config.ts): the content security policy
  * allows no style element, so nothing may inject one. Hence no scroll lock behind dialogs either.
@@ -33,7 +48,7 @@ const flame: MantineColorsTuple = [
 export const theme = createTheme({
   primaryColor: 'rocket',
   primaryShade: { light: 7, dark: 7 },
-  colors: { rocket, flame },
+  colors: { rocket, flame, dark },
   defaultRadius: 'md',
   fontFamily: 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif',
   fontFamilyMonospace: 'ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace',
@@ -44,8 +59,10 @@ export const theme = createTheme({
   cursorType: 'pointer',
   respectReducedMotion: true,
   components: {
-    Modal: { defaultProps: { lockScroll: false, centered: true } },
-    Drawer: { defaultProps: { lockScroll: false } },
+    Anchor: { defaultProps: { underline: 'always' } },
+    Modal: { defaultProps: { lockScroll: false, centered: true, closeButtonProps: CLOSE } },
+    Drawer: { defaultProps: { lockScroll: false, closeButtonProps: CLOSE } },
+    Notification: { defaultProps: { closeButtonProps: CLOSE } },
     Tooltip: { defaultProps: { withArrow: true, events: { hover: true, focus: true, touch: true } } },
   },
 });

@@ -1,6 +1,7 @@
 import { queryOptions } from '@tanstack/react-query';
 
 import { api, call, type Schema } from '@/lib/api/client';
+import { polled } from '@/lib/polling';
 
 export type Model = Schema['Model'];
 export type Version = Schema['Version'];
@@ -8,6 +9,8 @@ export type Report = Schema['Report'];
 
 const SOON_MS = 1_000;
 const LATER_MS = 5_000;
+/** How many versions an answer has at most; with fewer it is the last. */
+const PAGE = 100;
 
 /** All models of the account: pages are read to the end. */
 export const modelsQuery = queryOptions({
@@ -21,27 +24,32 @@ export const modelsQuery = queryOptions({
     }
     return models;
   },
-  refetchInterval: (query) => (query.state.data?.some(isUnderWay) ? SOON_MS : LATER_MS),
+  refetchInterval: polled((models: Model[]) => (models.some(isUnderWay) ? SOON_MS : LATER_MS)),
 });
 
 export const modelQuery = (modelId: string) =>
   queryOptions({
     queryKey: ['model', modelId],
     queryFn: () => call(api.GET('/v1/models/{model_id}', { params: { path: { model_id: modelId } } })),
-    refetchInterval: (query) => (query.state.data && isUnderWay(query.state.data) ? SOON_MS : LATER_MS),
+    refetchInterval: polled((model: Model) => (isUnderWay(model) ? SOON_MS : LATER_MS)),
   });
 
-/** Under ['model', id], so that whatever changes a model asks for these again too. */
+/** All of them, the oldest first. Under ['model', id], so that whatever changes a model asks for these again too. */
 export const versionsQuery = (modelId: string) =>
   queryOptions({
     queryKey: ['model', modelId, 'versions'],
-    queryFn: async () => {
-      const page = await call(
-        api.GET('/v1/models/{model_id}/versions', { params: { path: { model_id: modelId } } }),
-      );
-      return page.versions;
+    queryFn: async (): Promise<Version[]> => {
+      const versions: Version[] = [];
+      for (;;) {
+        const query = { after: versions.at(-1)?.number ?? 0 };
+        const page = await call(
+          api.GET('/v1/models/{model_id}/versions', { params: { path: { model_id: modelId }, query } }),
+        );
+        versions.push(...page.versions);
+        if (page.versions.length < PAGE) return versions;
+      }
     },
-    refetchInterval: (query) => (query.state.data?.some(isPreparing) ? SOON_MS : LATER_MS),
+    refetchInterval: polled((versions: Version[]) => (versions.some(isPreparing) ? SOON_MS : LATER_MS)),
   });
 
 export const reportQuery = (modelId: string, number: number) =>
@@ -53,7 +61,7 @@ export const reportQuery = (modelId: string, number: number) =>
           params: { path: { model_id: modelId, number } },
         }),
       ),
-    refetchInterval: (query) => (query.state.data && isPreparing(query.state.data) ? SOON_MS : false),
+    refetchInterval: polled((report: Report) => (isPreparing(report) ? SOON_MS : false)),
   });
 
 /** Whether a version of it is being uploaded, prepared or warmed. */

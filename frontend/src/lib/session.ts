@@ -1,4 +1,4 @@
-import { queryOptions, useQuery } from '@tanstack/react-query';
+import { type QueryClient, queryOptions, useQuery } from '@tanstack/react-query';
 
 import { api, ApiError, call, type Schema } from '@/lib/api/client';
 
@@ -24,6 +24,16 @@ export const siteQuery = queryOptions({
   queryFn: () => call(api.GET('/v1/site')),
   staleTime: 60_000,
 });
+
+const FOR_EVERYBODY: readonly unknown[] = [sessionQuery.queryKey[0], siteQuery.queryKey[0], 'limits'];
+
+/**
+ * Forgets what was asked for an account, when its session is over or another begins. What everybody may see
+ * stays: pages that show it do not ask again for what is removed under them.
+ */
+export function forgetAccount(queryClient: QueryClient): void {
+  queryClient.removeQueries({ predicate: ({ queryKey: [of] }) => !FOR_EVERYBODY.includes(of) });
+}
 
 /** The account behind this session. Only for pages that need one: the router has checked. */
 export function useAccount(): Account {

@@ -1,7 +1,23 @@
-import type { ReactElement } from 'react';
+import { Group } from '@mantine/core';
+import { getRouteApi } from '@tanstack/react-router';
+import { type ReactElement, useState } from 'react';
 
-import { PageHeader } from '@/components/PageHeader';
+import { MetricsView } from './MetricsView';
+import { RangePicker } from './RangePicker';
+import { LAST_HOUR } from './ranges';
 
+const route = getRouteApi('/inside/models/$modelId');
+
+/** As the metrics of all models, of one. */
 export function ModelMetricsPage(): ReactElement {
-  return <PageHeader title="Metrics" />;
+  const { modelId } = route.useParams();
+  const [range, setRange] = useState(LAST_HOUR);
+  return (
+    <>
+      <Group justify="end" mb="md">
+        <RangePicker range={range} onChange={setRange} />
+      </Group>
+      <MetricsView range={range} modelId={modelId} />
+    </>
+  );
 }
