@@ -14,7 +14,7 @@ SITE_SOURCES = $(shell find $(SITE) -type f -not -path '*/node_modules/*' -not -
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup site demo up account test bench replay explain client-matrix check fix openapi lock clean
+.PHONY: help setup site demo up account test bench replay explain client-matrix check fix openapi package lock clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,22 +69,28 @@ check: $(VENV)/.installed-dev $(SITE)/node_modules/.installed ## what must be gr
 fix: $(VENV)/.installed-dev ## repair what style can be repaired by machine
 	$(RUN)/ruff check --fix .
 	$(RUN)/ruff format .
+	$(NPM) run fix
 
 openapi: $(VENV)/.installed ## write the API's description anew: docs/openapi.json
 	@$(RUN)/python -c "import app; print(app.openapi.text(app.boundary.routes))" > docs/openapi.json
 
+package: $(VENV)/.installed ## the control plane as Lambda takes it: build/lambda/modelrocket.zip; prints size and import time
+	@$(RUN)/python -m infra.package
+
 lock: $(VENV)/.installed-dev ## choose new versions and write the locked files
 	$(RUN)/pip install -q uv
-	for name in platform dev host host-gpu; do $(RUN)/uv pip compile -q --upgrade --universal --python-version 3.11 \
+	for name in platform dev host host-gpu aws; do $(RUN)/uv pip compile -q --upgrade --universal --python-version 3.11 \
 		--generate-hashes --no-header requirements/$$name.in -o requirements/$$name.txt; done
+	$(RUN)/uv pip compile -q --upgrade --universal --python-version 3.11.3 -c requirements/platform.txt \
+		--generate-hashes --no-header requirements/lambda.in -o requirements/lambda.txt
 	for name in fastapi litserve mlserver bentoml; do $(RUN)/uv pip compile -q --upgrade --universal \
 		--python-version 3.11 --generate-hashes --no-header benchmarks/peers/$$name.in \
 		-o benchmarks/peers/$$name.txt; done
 	$(RUN)/uv pip compile -q --no-deps --universal --python-version 3.11 \
 		--generate-hashes --no-header requirements/mongo.in -o requirements/mongo.txt
 
-clean: ## remove the virtual environment, the web UI's build and the local stack's data
-	rm -rf $(VENV) .rocket build/bench build/bench-venvs $(SITE)/node_modules $(SITE)/dist
+clean: ## remove the virtual environment, what was built and the local stack's data
+	rm -rf $(VENV) .rocket vendor build/lambda build/cdk.out build/bench build/bench-venvs $(SITE)/node_modules $(SITE)/dist
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -97,8 +103,8 @@ $(VENV)/.installed: requirements/platform.txt requirements/mongo.txt client/pypr
 	$(RUN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e client
 	@touch $@
 
-$(VENV)/.installed-dev: requirements/dev.txt $(VENV)/.installed
-	$(RUN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+$(VENV)/.installed-dev: requirements/dev.txt requirements/aws.txt $(VENV)/.installed
+	$(RUN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt -r requirements/aws.txt
 	$(RUN)/pip install -q --disable-pip-version-check -r requirements/torch.txt
 	@touch $@
 

@@ -27,11 +27,12 @@ from chalicelib.ports import HostReply, PayloadStore, UploadPart
 
 RESULT_FROM: Final = "X-Rocket-Result-From"
 """On an answer whose body says where the answer is: how many bytes that has."""
+DAYS: Final = 1
+"""After which the store deletes what is over, where it does so by itself."""
 _ID: Final = re.compile(r"[0-9a-f]{40}")
 _EXPIRY_DIGITS: Final = 8
 _RANDOM_BYTES: Final = 16
 _PLACE_SECONDS: Final = int(2 * limits.ANSWER_SECONDS_MAX)
-_DAYS: Final = 1
 
 
 class BeginPayload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -128,7 +129,7 @@ class Payloads:
 
     def let_expire(self) -> bool:
         """Ask the store to delete what is over. False where it cannot."""
-        return self._store.expire(transfers.PREFIX, days=_DAYS)
+        return self._store.expire(transfers.PREFIX, days=DAYS)
 
     def new_id(self) -> str:
         """128 bits at random."""

@@ -34,6 +34,10 @@ from chalicelib.quotas import Quotas
 from chalicelib.records import Model, Version, VersionState
 from chalicelib.traffic import Traffic
 
+STAGING: Final = "staging/"
+"""Of the keys of graphs that nobody has looked at yet."""
+MODELS: Final = "models/"
+"""Of the keys of what is kept."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _FRAMEWORK_LENGTH_MAX: Final = 100
@@ -219,7 +223,7 @@ class Uploads:
         return version if _was_begun_by(version, request) else None
 
     def _add_version(self, model: Model, request: BeginUpload, version_id: str) -> Version:
-        folder = f"models/{model.tenant}/{model.id}/{version_id}"
+        folder = f"{MODELS}{model.tenant}/{model.id}/{version_id}"
         for _ in range(_NUMBER_TRIES):
             version = Version(
                 id=version_id,
@@ -232,7 +236,7 @@ class Uploads:
                 sha256=request.sha256,
                 framework=request.framework,
                 receipt=_receipt(request),
-                staging_key=f"staging/{model.tenant}/{version_id}",
+                staging_key=f"{STAGING}{model.tenant}/{version_id}",
                 object_key=f"{folder}/{request.sha256}.onnx",
                 weights=_weights(request, folder),
                 activation_pending=request.activate,

@@ -1,1 +1,1 @@
-"""The only place that knows pymongo, redis, boto3 and HTTP towards hosts."""
+"""The only place that knows pymongo, redis, botocore and HTTP towards hosts."""

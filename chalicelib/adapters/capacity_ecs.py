@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -31,9 +31,9 @@ _AWAY: Final = "The service that starts hosts does not answer. A later pass trie
 
 
 def ecs_client(*, endpoint_url: str | None = None) -> Any:
-    """Credentials and region come from boto3's own chain. The next pass is the retry."""
+    """Credentials and region come from botocore's own chain. The next pass is the retry."""
     config = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1})
-    return boto3.session.Session().client("ecs", endpoint_url=endpoint_url, config=config)
+    return botocore.session.Session().create_client("ecs", endpoint_url=endpoint_url, config=config)
 
 
 class EcsCapacity:

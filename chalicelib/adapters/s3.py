@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
 
-import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -25,7 +25,7 @@ _NOT_JOINED: Final = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSma
 class S3Objects:
     """Implements `ports.ObjectStore` and `ports.PayloadStore`.
 
-    Credentials and region come from boto3's own chain.
+    Credentials and region come from botocore's own chain.
     """
 
     def __init__(self, bucket: str, *, endpoint_url: str | None) -> None:
@@ -36,7 +36,8 @@ class S3Objects:
             s3={"addressing_style": "path" if endpoint_url else "virtual"},
             signature_version="s3v4",
         )
-        self._client: Any = boto3.session.Session().client("s3", endpoint_url=endpoint_url, config=config)
+        session = botocore.session.Session()
+        self._client: Any = session.create_client("s3", endpoint_url=endpoint_url, config=config)
         self._bucket = bucket
 
     def presign_upload(self, key: str, *, size: int, sha256: str) -> tuple[UploadPart, ...]:

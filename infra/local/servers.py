@@ -24,6 +24,7 @@ from infra.local.files import write_private
 from infra.local.ports import LOOPBACK, accepts_connections
 from infra.local.probes import mongo_is_ready, redis_is_ready, s3_is_ready
 from infra.local.process import ChildSpec, running
+from infra.redisroles import RIGHTS
 
 REDIS, MONGO, S3 = "valkey", "mongodb", "s3"
 PORT_NAMES: Final = (REDIS, MONGO, S3, "s3-master", "s3-volume", "s3-filer", "s3-admin")
@@ -31,18 +32,7 @@ REGION: Final = "us-east-1"
 _START_SECONDS: Final = 60.0
 _USER_EXISTS: Final = 51003
 
-REDIS_KEYS: Final[Mapping[str, str]] = {
-    "stack": "~* &* +@all",
-    "gateway": "~mr:* &mr:* +@all -@dangerous -@admin",
-    "coordinator": "~mr:* &mr:* +@all -@dangerous -@admin",
-    # A host speaks for itself: it can neither write what routing trusts nor list tokens; it may look up
-    # the one that a caller of its own door shows, by its SHA-256.
-    "host": "~mr:hosts ~mr:replicas:* ~mr:assignments:* ~mr:prepare ~mr:prepare:* ~mr:results "
-    "~mr:quarantined ~mr:version:* %R~mr:model:* %R~mr:token:* %R~mr:projected ~mr:rollout:* ~mr:answer:* "
-    "~mr:usage:* %R~mr:dropped ~mr:demand:* ~mr:wake ~mr:leases:* ~mr:running:* ~mr:latency:* "
-    "~mr:rate:account:* ~mr:rate:key:* &mr:* +@all -@dangerous -@admin -scan -randomkey",
-}
-"""What each role may do, as Valkey's ACL says it."""
+_REDIS_RIGHTS: Final[Mapping[str, str]] = {"stack": "~* &* +@all", **RIGHTS}
 
 
 class ServerMissing(Exception):
@@ -143,7 +133,7 @@ def _valkey_binary() -> str:
 
 def _acl(credentials: Credentials) -> str:
     lines = ["user default off nopass resetkeys resetchannels -@all"]
-    for role, rules in REDIS_KEYS.items():
+    for role, rules in _REDIS_RIGHTS.items():
         password = getattr(credentials, f"redis_{role}")
         digest = hashlib.sha256(password.encode()).hexdigest()
         lines.append(f"user {role} on #{digest} resetkeys resetchannels {rules}")

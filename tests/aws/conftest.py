@@ -1,0 +1,34 @@
+"""What is deployed, synthesized once: a process of Node's takes seconds to start."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+
+import pytest
+
+from tests.aws.templates import World
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """The program: CDK runs in it, and what is written for CloudFront does."""
+    found = shutil.which("node")
+    if found is None:
+        pytest.skip("no Node here")
+    return found
+
+
+@pytest.fixture(scope="session")
+def worlds(node: str, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, World]:
+    """By the profile's name."""
+    del node  # CDK finds it by itself
+    from tests.aws.worlds import WORLDS, synthesize
+
+    return {name: synthesize(name, tmp_path_factory.mktemp(name)) for name in WORLDS}
+
+
+@pytest.fixture(params=("small", "standard", "gpu"))
+def world(request: pytest.FixtureRequest, worlds: Mapping[str, World]) -> World:
+    """Each of them."""
+    return worlds[request.param]

@@ -1,0 +1,72 @@
+"""What may be chosen, and what a wrong choice is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from infra.aws.deployment import Deployment, Domain, InvalidContext
+from infra.aws.profiles import PROFILES
+
+CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/0a1b2c3d-0000-1111-2222-333344445555"
+SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:mongo/uri-AbCdEf"
+
+
+def read(**given: str) -> Deployment:
+    return Deployment.from_context(given.get)
+
+
+def test_without_a_choice_it_is_the_size_that_costs_little() -> None:
+    assert read() == Deployment(PROFILES["small"], "us-east-1", domain=None, mongo_uri_secret=None)
+
+
+def test_everything_can_be_chosen() -> None:
+    chosen = read(
+        profile="gpu",
+        region="eu-west-1",
+        domain="models.example.com",
+        certificate=CERTIFICATE,
+        mongo_uri_secret=SECRET,
+    )
+    assert chosen == Deployment(
+        PROFILES["gpu"], "eu-west-1", Domain("models.example.com", CERTIFICATE), mongo_uri_secret=SECRET
+    )
+    assert chosen.origin == "https://models.example.com"
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"profile": "huge"}, "profile: one of small, standard, gpu expected, not 'huge'."),
+        ({"region": "Frankfurt"}, "region: "),
+        ({"domain": "https://example.com", "certificate": CERTIFICATE}, "domain: "),
+        ({"domain": "models.example.com"}, "certificate: "),
+        ({"certificate": CERTIFICATE}, "certificate: "),
+        (
+            {"domain": "models.example.com", "certificate": CERTIFICATE.replace("us-east-1", "eu-west-1")},
+            "certificate: ",
+        ),
+        ({"region": "us-east-1", "mongo_uri_secret": SECRET}, "mongo_uri_secret: "),
+    ],
+)
+def test_a_wrong_choice_is_named(given: dict[str, str], problem: str) -> None:
+    with pytest.raises(InvalidContext) as refused:
+        read(**given)
+    assert str(refused.value).startswith(problem)
+    assert "\n" not in str(refused.value)
+
+
+def test_all_wrong_choices_are_named_at_once() -> None:
+    with pytest.raises(InvalidContext) as refused:
+        read(profile="huge", region="x", domain="y")
+    assert [line.split(":")[0] for line in str(refused.value).splitlines()] == [
+        "profile",
+        "region",
+        "domain",
+        "certificate",
+    ]
+
+
+def test_a_uri_with_its_password_is_refused_and_not_repeated() -> None:
+    with pytest.raises(InvalidContext) as refused:
+        read(mongo_uri_secret="mongodb+srv://me:hunter2@cluster.example.net/")
+    assert "hunter2" not in str(refused.value)
