@@ -19,7 +19,7 @@ from chalicelib.contract.errors import DependencyFailed, InvalidRequest, NotFoun
 from chalicelib.contract.hotstate import HotState
 from chalicelib.contract.metering import NOBODY, Measures, MinuteOfUsage, Usage, UsageKey, together
 from chalicelib.ports import Store
-from chalicelib.records import UsageKept, UsageQuery
+from chalicelib.records import UsageKept, UsagePeriod, UsageQuery
 from chalicelib.usage import Grain, Question, began, ended, span, whose
 
 _PAGE: Final = 100
@@ -210,11 +210,12 @@ class _Reading:
             if len(page) < _PAGE:
                 break
             after = page[-1].id.removeprefix(f"{self.tenant}/")
-            self._take_note(len(page))
+            self._take_note(page)
         yield from left.items()
 
-    def _take_note(self, periods: int) -> None:
-        self.periods += periods
+    def _take_note(self, page: Sequence[UsagePeriod]) -> None:
+        parts = (max(len(one.parts), len(one.counters)) for one in page)
+        self.periods += sum(1 + many // limits.METRICS_PARTS_AT_ONCE for many in parts)
         if self.periods >= limits.METRICS_PERIODS_MAX:
             raise InvalidRequest(
                 "This is more than one answer can add up. Ask for a shorter time, or for one model or key."

@@ -145,10 +145,11 @@ class Site:
         return version.signature.inputs if version is not None and version.signature is not None else ()
 
     def _replace(self, principal: Principal, seen: PublishedDemo | None, model: Model | None) -> None:
-        """The one before ends first: whatever fails then, no token that is public goes on unseen."""
+        """What is refused changes nothing. Then the one before ends, before another takes its place: whatever
+        fails from there on, no token that is public goes on unseen."""
+        published = None if model is None else self._published(principal, model)
         if seen is not None:
             self._end(seen)
-        published = None if model is None else self._published(principal, model)
         if self._store.change_demo(seen, published):
             return
         if published is not None:

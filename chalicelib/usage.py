@@ -100,7 +100,7 @@ class Metering:
         minutes = self._hot.usage_minutes()[:_MINUTES_MAX]
         for first in range(0, len(minutes), _MINUTES_AT_ONCE):
             self._add(minutes[first : first + _MINUTES_AT_ONCE])
-        self._store.settle_usage(self._now() - _KEPT[Grain.MINUTE], _SETTLED_AT_ONCE)
+        self._store.settle_usage(self._now() - _KEPT[Grain.MINUTE] - _HOUR, _SETTLED_AT_ONCE)
         return len(minutes)
 
     def page(self, principal: Principal, question: Question) -> Page:

@@ -291,6 +291,8 @@ USAGE_PAGE: Final = 1_000
 """Lines of usage in one answer."""
 METRICS_PERIODS_MAX: Final = 5_000
 """Hours, or days, of a key and version that one answer adds up."""
+METRICS_PARTS_AT_ONCE: Final = 20
+"""So many minutes of such an hour, or hours of such a day, are as much work as another one."""
 METRICS_LINES_MAX: Final = 200
 """Models, and keys, that one answer lists."""
 AUDIT_SECONDS: Final = 365 * 24 * 3600

@@ -40,7 +40,8 @@ from chalicelib.contract.latency import NOT_ANSWERED, Took, by_phase, is_counter
 
 _OK_STATUS_MAX: Final = 399
 _MODEL_FAILED: Final = 500
-_DIGITS_MAX: Final = 18
+_DIGITS_MAX: Final = 15
+"""Of what a minute counted: the sums of a day's stay below 2^63."""
 _NAME_LENGTH: Final = 16
 _MINUTES_AN_HOUR: Final = 60
 NOBODY: Final = "-"

@@ -12,12 +12,12 @@ import msgspec
 from chalicelib.contract import limits
 from chalicelib.contract.choice import chosen
 from chalicelib.contract.dispatches import error_code, host_times
-from chalicelib.contract.errors import InvalidModel, ModelRocketError, PermissionDenied
+from chalicelib.contract.errors import InvalidModel, ModelRocketError
 from chalicelib.contract.hotstate.admission import Admissions, RouteView
 from chalicelib.contract.inference import QUARANTINED, bearer
 from chalicelib.contract.latency import NOT_ANSWERED
 from chalicelib.contract.limiting import request_cost
-from chalicelib.contract.messages import ModelRecord, TokenKind, VersionRecord
+from chalicelib.contract.messages import ModelRecord, VersionRecord
 from chalicelib.contract.metadata import ModelPath, named
 from chalicelib.contract.metering import Outcome, Refused, UsageKey, compute_us
 from chalicelib.contract.transfers import HELD
@@ -25,7 +25,7 @@ from chalicelib.ports import HostReply
 from chalicelib.routing.calls import Asked, InferenceCall, read_call
 from chalicelib.routing.dispatch import Dispatch, Dispatcher
 from chalicelib.routing.lookups import Lookups, Seen
-from chalicelib.routing.transfers import Transfers
+from chalicelib.routing.transfers import Transfers, check_may_store
 
 _OK: Final = 200
 _DIGITS_MAX: Final = 15
@@ -113,8 +113,7 @@ class Router:
         """
         seen = self._lookups.admit(plain, model_id, cost=request_cost(size))
         self._admissions.release(seen.lease)
-        if seen.token.kind is TokenKind.DEMO_TOKEN:
-            raise PermissionDenied("A demo's token runs its model at once, on inputs in the request itself.")
+        check_may_store(seen.token)
         return seen.model
 
     def _settle(self, dispatch: Dispatch, status: int, code: str) -> None:

@@ -8,6 +8,8 @@ from http import HTTPStatus
 from msgspec.structs import replace
 
 from chalicelib.contract import limits
+from chalicelib.contract.errors import PermissionDenied
+from chalicelib.contract.messages import TokenKind, TokenRecord
 from chalicelib.contract.transfers import HELD, Transfer
 from chalicelib.payloads import Payloads
 from chalicelib.ports import HostReply
@@ -25,9 +27,13 @@ class Transfers:
         self._payloads = payloads
 
     def addressed(self, call: InferenceCall, asked: Asked, seen: Seen, *, version: int) -> Asked:
-        """With what the host needs to fetch the inputs, and to answer later. Raises NotFound."""
+        """With what the host needs to fetch the inputs, and to answer later.
+
+        Raises NotFound, PermissionDenied.
+        """
         if not asked.inputs_from:
             return asked
+        check_may_store(seen.token)
         tenant = seen.model.tenant
         source = self._payloads.source(tenant, asked.inputs_from)
         if not asked.answer_id:
@@ -47,13 +53,26 @@ class Transfers:
         return replace(asked, headers={**asked.headers, **self._payloads.signed(transfer)})
 
     def collected(self, call: InferenceCall, seen: Seen, reply: HostReply, ask: Ask) -> HostReply:
-        """An answer that the host holds, because it is too large, is stored, and its caller told where."""
+        """An answer that the host holds, because it is too large, is stored, and its caller told where.
+
+        Raises PermissionDenied.
+        """
         held = reply.headers.get(HELD.lower())
         if held is None:
             return reply
+        check_may_store(seen.token)
         tenant, answer_id = seen.model.tenant, self._payloads.new_id()
         place = self._payloads.place(tenant, answer_id)
         stored = ask(self._payloads.signed(Transfer(call.request_id, answer_url=place)))
         if stored.status != HTTPStatus.OK:
             return stored
         return self._payloads.result_from(tenant, answer_id, reply, size=int(held))
+
+
+def check_may_store(token: TokenRecord) -> None:
+    """Whether what it runs may go by way of the store. Raises PermissionDenied for what everybody has."""
+    if token.kind is TokenKind.DEMO_TOKEN:
+        raise PermissionDenied(
+            "A demo's token runs its model at once, on inputs in the request itself and for answers that its "
+            "reply can hold."
+        )

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import redis
 
 from chalicelib.contract import limits
 from chalicelib.contract.errors import DependencyFailed
@@ -27,6 +28,7 @@ from chalicelib.contract.messages import (
 )
 from tests.support.coordinating import assign
 from tests.support.uploads import PASSPORT, SIGNATURE
+from tests.support.waiting import wait_for
 from tests.unit.test_choice import host
 
 UNTIL = "2026-01-02T03:04:05+00:00"
@@ -178,6 +180,32 @@ def test_one_glance_shows_hosts_replicas_and_stages(hot: HotState, raw_redis: An
         raw_redis.set(key, "junk")
     seen = hot.glance(model_ids=["m1"], version_ids=["v1"])
     assert (seen.hosts, seen.replicas, seen.stages) == ((), {"m1": ()}, {})
+
+
+def test_f07_a_glance_at_a_redis_that_is_busy_is_a_retryable_error(hot: HotState, raw_redis: Any) -> None:
+    allowed = raw_redis.config_get("busy-reply-threshold")
+    raw_redis.config_set("busy-reply-threshold", 1)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            stuck = pool.submit(raw_redis.eval, "while true do end", 0)
+            try:
+                wait_for(lambda: _is_busy(raw_redis), what="the script to be in the way")
+                with pytest.raises(DependencyFailed):
+                    hot.glance(model_ids=["m1"], version_ids=["v1"])
+            finally:
+                raw_redis.script_kill()
+            with pytest.raises(redis.ResponseError):
+                stuck.result()
+    finally:
+        raw_redis.config_set("busy-reply-threshold", allowed["busy-reply-threshold"])
+
+
+def _is_busy(raw_redis: Any) -> bool:
+    try:
+        raw_redis.ping()
+    except redis.ResponseError:
+        return True
+    return False
 
 
 def test_a_dead_hosts_job_goes_to_another(hot: HotState, monkeypatch: pytest.MonkeyPatch) -> None:

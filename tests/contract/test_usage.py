@@ -232,6 +232,22 @@ def test_minutes_and_hours_become_sums_when_their_time_is_over(
     assert hour.measures == day.measures == ANSWERED
 
 
+def test_what_one_key_used_is_found_without_looking_at_the_others(store: MongoStore) -> None:
+    """Of an account with many keys, one that has used nothing is as quickly told."""
+    keys = [UsageKey("alice", f"key-{number}", "m1", 1) for number in range(50)]
+    store.add_usage([MinuteOfUsage(MINUTE, "alice", b"made", dict.fromkeys(keys, ANSWERED))])
+    database = store._usage[UsageKept.HOURS].database
+    database.command("profile", 2)
+    for kept in UsageKept:
+        since, until = AT - timedelta(days=2), AT + timedelta(days=2)
+        asked = UsageQuery(kept=kept, tenant="alice", token_id="key-7", since=since, until=until)
+        assert [one.token_id for one in store.usage(asked, after="", limit=100)] == ["key-7"]
+        told = database["system.profile"].find_one({"command.find": f"usage_{kept}"})
+        assert told is not None
+        explained = store._usage[kept].find(told["command"]["filter"]).sort("_id", 1).explain()
+        assert explained["executionStats"]["totalDocsExamined"] == 1
+
+
 JUNK = (
     *("colours", "run", "run7777", "~", "~1.2", "~x.....", "~40....1e1", "~2....40", "~999....40"),
     f"~40.{'0' * 5_000}..40.40",
@@ -266,6 +282,18 @@ def test_f07_junk_stops_no_pass_and_what_is_right_beside_it_is_counted(
     assert metering.roll_up() == 1
     hours, days = kept(store)
     assert totals(hours) == totals(days) == {"key-1": ONCE}
+    assert metering.roll_up() == 0
+
+
+def test_f07_what_adds_up_to_more_than_a_store_keeps_stops_no_pass(
+    teller: Teller, metering: Metering, store: MongoStore, raw_redis: Any
+) -> None:
+    teller.tell(answered())
+    make_past(raw_redis, MINUTE)
+    many = {f"{OTHER.prefix}~{number}....40": "9" * 18 for number in range(40, 60)}
+    raw_redis.hset(f"mr:usage:{MINUTE}/alice", mapping=many)
+    assert metering.roll_up() == 1
+    assert totals(kept(store)[1])["key-1"] == ONCE
     assert metering.roll_up() == 0
 
 

@@ -186,6 +186,19 @@ def test_hours_and_days_are_shown_for_as_long_as_they_are_kept(shown: Shown, day
     }
 
 
+def test_every_minute_is_shown_for_as_long_as_minutes_are_kept(shown: Shown) -> None:
+    """Also those of an hour that began before that."""
+    shown.now = shown.now.replace(hour=7, minute=30, second=0, microsecond=0)
+    oldest = shown.now - timedelta(seconds=limits.USAGE_MINUTES_SECONDS)
+    shown.add(oldest)
+    shown.add(oldest + timedelta(minutes=10), times(2))
+    shown.metering.roll_up()
+    assert shown.sums(Grain.MINUTE, since=oldest.isoformat()) == {
+        oldest: 1,
+        oldest + timedelta(minutes=10): 2,
+    }
+
+
 def test_what_one_answer_adds_up_and_lists_is_bounded(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(120):
         shown.add(shown.minute, key=UsageKey("alice", f"k{number:03}", "m1", 1))
@@ -194,6 +207,24 @@ def test_what_one_answer_adds_up_and_lists_is_bounded(shown: Shown, monkeypatch:
     monkeypatch.setattr(limits, "METRICS_LINES_MAX", 2)
     assert [name for name, _ in shown.metrics().keys] == ["k1", "k000"]
     monkeypatch.setattr(limits, "METRICS_PERIODS_MAX", 100)
+    with pytest.raises(InvalidRequest, match="shorter time"):
+        shown.metrics()
+
+
+def test_periods_of_many_parts_count_as_the_work_that_they_are(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An hour that was busy in each of its minutes is no matter of one request in it."""
+    keys = [UsageKey("alice", f"k{number:03}", "m1", 1) for number in range(110)]
+    hour = shown.now.replace(minute=0, second=0, microsecond=0)
+    shown.now = hour + timedelta(hours=1)
+    shown.store.add_usage(
+        [MinuteOfUsage(int(hour.timestamp()) // 60, "alice", b"made", dict.fromkeys(keys, ONCE))]
+    )
+    monkeypatch.setattr(limits, "METRICS_PERIODS_MAX", 300)
+    assert shown.metrics().total == times(110)
+    parts = {f"parts.{minute:02}-made": {"requests": 1} for minute in range(60)}
+    shown.store._usage[UsageKept.HOURS].update_many({}, {"$set": parts})
     with pytest.raises(InvalidRequest, match="shorter time"):
         shown.metrics()
 

@@ -21,8 +21,10 @@ from chalicelib.contract.errors import (
 from chalicelib.contract.hotstate import HotState
 from chalicelib.contract.messages import Scope, TokenKind
 from chalicelib.contract.tokens import token_sha256
+from chalicelib.contract.transfers import HELD
 from chalicelib.keys import KeyState, NewKey, RotateKey, state
 from chalicelib.payloads import is_id
+from chalicelib.ports import HostReply
 from chalicelib.records import Token
 from chalicelib.routing import InferenceCall
 from chalicelib.settings import SignUpMode
@@ -126,6 +128,20 @@ def test_a_demo_s_token_can_do_nothing_else(
     assert world.router.permit(kept.plain, world.version.model_id, size=10**6)  # any other token may
 
 
+def test_a_demo_s_token_puts_nothing_in_the_store_and_reads_nothing_there(
+    plane: ControlPlane, alice: Principal, site: Site, world: World
+) -> None:
+    plain = chosen(site, alice, world.version.model_id).secret
+    payload_id = plane.payloads.keep(alice.tenant, b"{}")
+    with pytest.raises(PermissionDenied, match="inputs in the request"):
+        world.infer(token=plain, inputs=None, inputs_from=payload_id)
+    assert world.asked() == []
+    assert world.infer(inputs=None, inputs_from=payload_id).reply.status == 200  # any other token may
+    world.add_host("a", lambda _: HostReply(200, b"", {HELD.lower(): "10000000"}))
+    with pytest.raises(PermissionDenied, match="its reply can hold"):
+        world.infer(token=plain)
+
+
 def test_one_that_is_chosen_again_keeps_its_token(
     plane: ControlPlane, alice: Principal, site: Site, world: World, clock: Clock
 ) -> None:
@@ -203,6 +219,22 @@ def test_a_key_that_may_not_infer_publishes_nothing(
     with pytest.raises(PermissionDenied, match='"infer"'):
         site.choose_demo(limited, ChooseDemo(world.version.model_id))
     assert site.tell().demo is None
+
+
+def test_a_choice_that_is_refused_leaves_the_demo_as_it_is(
+    plane: ControlPlane, alice: Principal, site: Site, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = chosen(site, alice, world.version.model_id)
+    other = deployed(plane, alice, b"another model", name="other")
+    made = plane.keys.create(alice, NewKey(scopes=(Scope.MODELS_READ,)))
+    limited = plane.auth.authenticate(f"Bearer {made.plain}")
+    with pytest.raises(PermissionDenied, match='"infer"'):
+        site.choose_demo(limited, ChooseDemo(other.model_id))
+    monkeypatch.setattr(limits, "MODEL_TOKENS_MAX", 0)
+    with pytest.raises(Conflict, match="all it may have"):
+        site.choose_demo(alice, ChooseDemo(other.model_id))
+    assert public_and_alive(plane) == [token_sha256(before.secret)]
+    assert world.infer(token=before.secret).reply.status == 200
 
 
 def test_of_many_that_choose_at_once_no_token_is_left_over(

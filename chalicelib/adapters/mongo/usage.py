@@ -52,7 +52,8 @@ class MongoUsage:
                 periods = self._usage[kept]
                 periods.create_index([("at", ASCENDING)], expireAfterSeconds=seconds)
                 periods.create_index([("open", ASCENDING), ("at", ASCENDING)])
-                periods.create_index([("tenant", ASCENDING), ("model_id", ASCENDING), ("_id", ASCENDING)])
+                for named in ("model_id", "token_id"):
+                    periods.create_index([("tenant", ASCENDING), (named, ASCENDING), ("_id", ASCENDING)])
 
     def add_usage(self, minutes: Sequence[MinuteOfUsage]) -> None:
         seen = [one for minute in minutes for one in _seen(minute)]

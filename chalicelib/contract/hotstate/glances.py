@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import redis
+
 from chalicelib.contract.hotstate import keys
 from chalicelib.contract.hotstate.connected import Connected, translated
 from chalicelib.contract.hotstate.fleet import read_heartbeat, read_quarantines, read_replicas
@@ -41,8 +43,10 @@ class Glances(Connected):
                 pipe.hgetall(keys.replicas(model_id))
             for version_id in version_ids:
                 pipe.get(keys.job(version_id))
-            (seconds, micros), beats, *found = pipe.execute(raise_on_error=False)
-        now = seconds + micros / 1e6
+            time, beats, *found = pipe.execute(raise_on_error=False)
+            if isinstance(time, redis.RedisError):  # there is nothing wrong under one key, but with all of it
+                raise time
+        now = time[0] + time[1] / 1e6
         told = (read_heartbeat(raw) for raw in _entries(beats).values())
         by_model = [_entries(raw).items() for raw in found[: len(model_ids)]]
         replicas = (tuple(read_replicas(entries)) for entries in by_model)
