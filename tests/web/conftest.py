@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from playwright.sync_api import Browser, Page
 
 from modelrocket import Client
@@ -50,7 +51,8 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visitor(browser: Browser, stack: RunningStack) -> Iterator[Watched]:
-    """Somebody who is not logged in."""
+    """Somebody who is not logged in, and from whose address nobody has signed up or failed to log in."""
+    forget_tries(stack)
     with person(browser, stack.base_url) as watched:
         yield watched
 
@@ -92,6 +94,13 @@ def operator(visitor: Watched, stack: RunningStack, operator_email: str) -> Iter
     posted(visitor, "/v1/sessions", {"email": operator_email, "password": PASSWORD})
     with Client(stack.base_url, stack.api_key) as client:
         yield Member(visitor, client, operator_email, stack.api_key)
+
+
+def forget_tries(stack: RunningStack) -> None:
+    """All tests come from one address, which may sign up once a minute."""
+    with redis.Redis.from_url(stack.redis_url) as hot:
+        for key in hot.scan_iter("mr:rate:log-in:*"):
+            hot.delete(key)
 
 
 def posted(visitor: Watched, path: str, body: Any) -> Any:

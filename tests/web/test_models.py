@@ -139,6 +139,11 @@ def test_a_token_made_here_lasts_until_the_model_is_deleted_by_name(
     tokens.get_by_role("button", name="I have kept it").click()
     expect(page.get_by_text(secret)).to_have_count(0)
     expect(tokens.get_by_role("row").filter(has_text="website")).to_contain_text("live")
+    tokens.get_by_label("Name of a new token").fill("website")
+    tokens.get_by_role("button", name="Make a token").click()
+    expect(tokens.get_by_role("status").get_by_role("code")).not_to_have_text(secret)
+    tokens.get_by_role("button", name="I have kept it").click()
+    expect(tokens.get_by_role("row").filter(has_text="website")).to_have_count(2)
     with Client(stack.base_url) as caller:
         caller.predict(model_id, ROWS, token=secret)
         page.get_by_role("button", name="Delete unloved").click()

@@ -23,7 +23,7 @@ from modelrocket import Client
 from tests.support.browser import DESKTOP, PHONE, Watched, person, picture, settled, violations
 from tests.support.stack import RunningStack
 from tests.support.waiting import wait_for
-from tests.web.conftest import PASSWORD, posted
+from tests.web.conftest import PASSWORD, forget_tries, posted
 
 DRESSES: dict[str, dict[str, Any]] = {
     "light": {"viewport": DESKTOP, "color_scheme": "light"},
@@ -95,6 +95,7 @@ def _failed_model(http: httpx.Client) -> str:
 
 @pytest.fixture(params=DRESSES)
 def dressed(request: pytest.FixtureRequest, browser: Browser, stack: RunningStack) -> Iterator[Watched]:
+    forget_tries(stack)
     dress: str = request.param
     with person(browser, stack.base_url, **DRESSES[dress]) as watched:
         yield watched
@@ -176,8 +177,16 @@ def look_at(page: Page, paths: dict[str, str], prefix: str) -> None:
 
 
 def overflow(page: Page) -> list[str]:
-    """A page that has to be moved sideways to be read."""
-    width, shown = page.evaluate(
-        "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    """What makes a page so wide that it has to be moved sideways to be read."""
+    found: list[str] = page.evaluate(
+        """() => {
+          const root = document.documentElement;
+          if (root.scrollWidth <= root.clientWidth) return [];
+          const past = one => one.getBoundingClientRect().right > root.clientWidth + 1;
+          const first = [...document.querySelectorAll('body *')].filter(
+            one => past(one) && !past(one.parentElement));
+          const shown = first.map(one => one.outerHTML.slice(0, 200));
+          return [`${root.scrollWidth} of ${root.clientWidth} pixels`, ...shown];
+        }"""
     )
-    return [f"it is {width} pixels wide in a window of {shown}"] if width > shown else []
+    return ["it overflows: " + "\n    ".join(found)] if found else []

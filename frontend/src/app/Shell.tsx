@@ -1,6 +1,7 @@
 import { Burger, Drawer, Menu, NavLink, Text, UnstyledButton } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
-import { useMutation, useQueryClient } from '@tanstack/react-query';
+import { notifications } from '@mantine/notifications';
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { Link, type LinkProps, Outlet, useRouter, useRouterState } from '@tanstack/react-router';
 import { type ReactElement, useEffect } from 'react';
 
@@ -9,6 +10,7 @@ import { SchemeToggle } from '@/components/SchemeToggle';
 import { api, call } from '@/lib/api/client';
 import { forgetAccount, mayOperate, sessionQuery, useAccount } from '@/lib/session';
 
+import { PagePending } from './boundaries';
 import classes from './Shell.module.css';
 
 interface Entry {
@@ -29,8 +31,19 @@ const OPERATOR_ENTRIES: readonly Entry[] = [
   { label: 'Platform log', to: '/platform/audit' },
 ];
 
-/** What surrounds every page behind the log-in: navigation at the side, or behind a button on a phone. */
+/** Every page behind the log-in. Where the session ends, the router leads to the log-in. */
 export function Shell(): ReactElement {
+  const { data: account } = useQuery(sessionQuery);
+  const router = useRouter();
+  const ended = !account;
+  useEffect(() => {
+    if (ended) void router.invalidate();
+  }, [ended, router]);
+  return ended ? <PagePending /> : <Frame />;
+}
+
+/** What surrounds a page: navigation at the side, or behind a button on a phone. */
+function Frame(): ReactElement {
   const [opened, { toggle, close }] = useDisclosure(false);
   const path = useRouterState({ select: (state) => state.location.pathname });
   useEffect(close, [path, close]);
@@ -105,12 +118,16 @@ function AccountMenu(): ReactElement {
   const router = useRouter();
   const queryClient = useQueryClient();
   const logOut = useMutation({
-    mutationFn: () => call(api.DELETE('/v1/sessions/current')),
-    onSuccess: async () => {
-      await router.navigate({ to: '/' });
+    mutationFn: async () => {
+      await router.navigate({ to: '/' }); // what a page takes back as it is left needs the session
+      return call(api.DELETE('/v1/sessions/current'));
+    },
+    onSuccess: () => {
       queryClient.setQueryData(sessionQuery.queryKey, null);
       forgetAccount(queryClient);
     },
+    onError: ({ message }) =>
+      notifications.show({ color: 'red', title: 'You are still logged in', message, autoClose: false }),
   });
   return (
     <Menu position="bottom-end" width={220}>

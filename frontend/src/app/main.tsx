@@ -18,7 +18,6 @@ import { createAppRouter } from './router';
 
 const queryClient = createQueryClient(() => {
   queryClient.setQueryData(sessionQuery.queryKey, null);
-  void router.invalidate(); // pages that need a session lead to the log-in from here
 });
 const router = createAppRouter(queryClient);
 

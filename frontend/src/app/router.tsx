@@ -29,10 +29,10 @@ const landing = createRoute({
   component: lazyRouteComponent(() => import('@/features/demo/LandingPage'), 'LandingPage'),
 });
 
-/** Where to go once logged in: a path of this site, nothing else. */
-function nextPath(search: Record<string, unknown>): { next?: string } {
-  const { next } = search;
-  return typeof next === 'string' && /^\/(?![/\\])/.test(next) ? { next } : {};
+/** Where to go once logged in: a path of this site, nothing else. Browsers overlook tabs and line breaks. */
+function nextPath({ next }: Record<string, unknown>): { next?: string | undefined } {
+  const good = typeof next === 'string' && /^\/(?![/\\])\P{Cc}*$/u.test(next);
+  return { next: good ? next : undefined }; // what is left out here would stay as it came
 }
 
 const logIn = createRoute({
@@ -218,6 +218,8 @@ export function createAppRouter(queryClient: QueryClient) {
     defaultPreload: 'intent',
     defaultPendingComponent: PagePending,
     defaultErrorComponent: PageError,
+    // A page of another model begins anew: what was typed, or made, for one is nothing to the next.
+    defaultRemountDeps: ({ params }) => params,
     scrollRestoration: true,
   });
 }

@@ -7,6 +7,9 @@ const Highlighted = lazy(() => import('./Highlighted'));
 
 export type Language = 'bash' | 'go' | 'javascript' | 'json' | 'python' | 'r';
 
+/** Colouring a longer text would hang the page. */
+const COLOURED_LENGTH_MAX = 50_000;
+
 interface Props {
   code: string;
   language: Language;
@@ -22,9 +25,13 @@ export function Code({ code, language, what }: Props): ReactElement {
         <Copy text={code} what={what} />
       </div>
       <pre className={classes.code} tabIndex={0} aria-label={what} data-language={language}>
-        <Suspense fallback={<code>{code}</code>}>
-          <Highlighted code={code} language={language} />
-        </Suspense>
+        {code.length > COLOURED_LENGTH_MAX ? (
+          <code>{code}</code>
+        ) : (
+          <Suspense fallback={<code>{code}</code>}>
+            <Highlighted code={code} language={language} />
+          </Suspense>
+        )}
       </pre>
     </div>
   );

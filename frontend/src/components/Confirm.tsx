@@ -45,6 +45,7 @@ function Body({ children, action, typed, pending, error, onConfirm, onClose }: P
             value={text}
             onChange={(event) => setText(event.currentTarget.value)}
             autoComplete="off"
+            styles={{ label: { overflowWrap: 'anywhere' } }}
             data-autofocus
           />
         )}

@@ -9,7 +9,7 @@ export type Report = Schema['Report'];
 
 const SOON_MS = 1_000;
 const LATER_MS = 5_000;
-/** How many versions an answer has at most; with fewer it is the last. */
+/** How many models or versions an answer has at most. */
 const PAGE = 100;
 
 /** All models of the account: pages are read to the end. */
@@ -24,7 +24,9 @@ export const modelsQuery = queryOptions({
     }
     return models;
   },
-  refetchInterval: polled((models: Model[]) => (models.some(isUnderWay) ? SOON_MS : LATER_MS)),
+  refetchInterval: polled(
+    (models: Model[]) => pagesOf(models.length) * (models.some(isUnderWay) ? SOON_MS : LATER_MS),
+  ),
 });
 
 export const modelQuery = (modelId: string) =>
@@ -63,6 +65,11 @@ export const reportQuery = (modelId: string, number: number) =>
       ),
     refetchInterval: polled((report: Report) => (isPreparing(report) ? SOON_MS : false)),
   });
+
+/** As many requests a second, however many there are. */
+function pagesOf(count: number): number {
+  return Math.max(1, Math.ceil(count / PAGE));
+}
 
 /** Whether a version of it is being uploaded, prepared or warmed. */
 export function isUnderWay(model: Model): boolean {

@@ -20,25 +20,26 @@ export function GivePasswordDialog({ account, onClose }: Props): ReactElement {
   const [password, setPassword] = useState(madeUpPassword);
   const queryClient = useQueryClient();
   const give = useMutation({
-    mutationFn: () =>
+    mutationFn: (body: Schema['NewPassword']) =>
       call(
         api.POST('/v1/operator/accounts/{account_id}/password', {
           params: { path: { account_id: account.id } },
-          body: { password },
+          body,
         }),
       ),
     onSuccess: () => queryClient.invalidateQueries({ queryKey: accountsQuery.queryKey }),
+    gcTime: 0, // it holds a password
   });
   const wrong = fieldRefusals(give.error, ['password']).password;
   return (
     <Modal opened onClose={onClose} title={`Another password for ${account.name || account.email}`}>
       {give.isSuccess ? (
-        <HandedPassword email={account.email} password={password} onClose={onClose} />
+        <HandedPassword email={account.email} password={give.variables.password} onClose={onClose} />
       ) : (
         <form
           onSubmit={(event) => {
             event.preventDefault();
-            give.mutate();
+            give.mutate({ password });
           }}
         >
           <Stack>

@@ -2,7 +2,7 @@ import { Button, Group, Modal, Stack, TextInput } from '@mantine/core';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { type ReactElement, useState } from 'react';
 
-import { api, call } from '@/lib/api/client';
+import { api, call, type Schema } from '@/lib/api/client';
 
 import { FormError } from './FormError';
 import { GivenPasswordField } from './GivenPasswordField';
@@ -30,16 +30,19 @@ function Form({ onClose }: { onClose: () => void }): ReactElement {
   const [password, setPassword] = useState(madeUpPassword);
   const queryClient = useQueryClient();
   const make = useMutation({
-    mutationFn: () => call(api.POST('/v1/operator/accounts', { body: { name, email, password } })),
+    mutationFn: (body: Schema['SignUp']) => call(api.POST('/v1/operator/accounts', { body })),
     onSuccess: () => queryClient.invalidateQueries({ queryKey: accountsQuery.queryKey }),
+    gcTime: 0, // it holds a password
   });
   const wrong = fieldRefusals(make.error, ['name', 'email', 'password']);
-  if (make.data) return <HandedPassword email={make.data.email} password={password} onClose={onClose} />;
+  if (make.isSuccess) {
+    return <HandedPassword email={make.data.email} password={make.variables.password} onClose={onClose} />;
+  }
   return (
     <form
       onSubmit={(event) => {
         event.preventDefault();
-        make.mutate();
+        make.mutate({ name, email, password });
       }}
     >
       <Stack>

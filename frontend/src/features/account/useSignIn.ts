@@ -1,8 +1,10 @@
 import { useMutation, type UseMutationResult, useQueryClient } from '@tanstack/react-query';
 
-import { forgetAccount, sessionQuery } from '@/lib/session';
+import { sessionQuery } from '@/lib/session';
 
-/** A request that begins a session. What was known of the one before is forgotten; then it is known who is here. */
+import { sessionsQuery } from './queries';
+
+/** A request that begins a session. Once it is done it is known who is here. */
 export function useSignIn<Asked>(
   mutationFn: (asked: Asked) => Promise<unknown>,
 ): UseMutationResult<unknown, Error, Asked> {
@@ -12,7 +14,7 @@ export function useSignIn<Asked>(
     meta: { signsIn: true },
     gcTime: 0, // it holds a password
     onSuccess: async () => {
-      forgetAccount(queryClient);
+      void queryClient.invalidateQueries({ queryKey: sessionsQuery.queryKey });
       await queryClient.invalidateQueries({ queryKey: sessionQuery.queryKey });
     },
   });

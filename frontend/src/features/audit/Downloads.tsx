@@ -1,7 +1,9 @@
 import { Button } from '@mantine/core';
 import type { ReactElement } from 'react';
 
-import { csv, json, save } from './download';
+import { download } from '@/lib/download';
+
+import { csv, json } from './files';
 import type { AuditLine } from './queries';
 
 /** What is shown, as a file. */
@@ -13,7 +15,7 @@ export function Downloads({ lines }: { lines: readonly AuditLine[] }): ReactElem
         size="xs"
         variant="default"
         disabled={none}
-        onClick={() => save(csv(lines), 'audit.csv', 'text/csv')}
+        onClick={() => download('audit.csv', csv(lines), 'text/csv')}
       >
         Download CSV
       </Button>
@@ -21,7 +23,7 @@ export function Downloads({ lines }: { lines: readonly AuditLine[] }): ReactElem
         size="xs"
         variant="default"
         disabled={none}
-        onClick={() => save(json(lines), 'audit.json', 'application/json')}
+        onClick={() => download('audit.json', json(lines), 'application/json')}
       >
         Download JSON
       </Button>

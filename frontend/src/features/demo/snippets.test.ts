@@ -24,6 +24,12 @@ describe('curlOf', () => {
     expect(body).toMatchObject({ token: 'mr_x', model: 'e80d16fb' });
     expect(body.inputs.modelInput.flat(3)).toEqual(picture.map((ink) => ink / 16));
   });
+
+  it('is one text for the shell, whatever the input is called', () => {
+    const text = curlOf({ ...DEMO, input: `a'"b` }, pictureOf([]));
+    const body = text.slice(text.indexOf("'\n{") + 1, -1).replaceAll("'\\''", "'");
+    expect(JSON.parse(body)).toHaveProperty(['inputs', `a'"b`]);
+  });
 });
 
 describe('answerText', () => {

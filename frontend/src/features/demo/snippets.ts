@@ -1,4 +1,5 @@
 import type { Schema } from '@/lib/api/client';
+import { shellText } from '@/lib/snippets/curl';
 
 import { inputOf } from './answer';
 import { type Picture, SIDE } from './picture';
@@ -23,10 +24,9 @@ export const PYTHON_CALL = `modelrocket.Client().predict("digits", digits.data[:
 export function curlOf(demo: Demo, picture: Picture): string {
   const body = `{"token": "${demo.token}",
  "model": "${demo.model_id}",
- "inputs": {"${demo.input}": ${tensorText(inputOf(picture, demo.shape))}}}`;
+ "inputs": {${JSON.stringify(demo.input)}: ${tensorText(inputOf(picture, demo.shape))}}}`;
   return `curl ${demo.url} \\
-  -H 'Content-Type: application/json' -d '
-${body}'`;
+  -H 'Content-Type: application/json' -d ${shellText(`\n${body}`)}`;
 }
 
 /** As it looks for a model of one's own. */

@@ -64,7 +64,7 @@ export function Figure({
           <FigureTable title={title} {...shown} />
         ) : (
           <div className={classes.chart} role="img" aria-label={summary(title, shown)}>
-            <Suspense fallback={<Skeleton height="100%" />}>
+            <Suspense fallback={<Skeleton height="100%" aria-busy="true" />}>
               <TimeChart kind={kind} {...shown} />
             </Suspense>
           </div>

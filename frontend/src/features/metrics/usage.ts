@@ -1,4 +1,5 @@
 import type { Schema } from '@/lib/api/client';
+import { csvText } from '@/lib/csv';
 
 import type { Names } from './queries';
 
@@ -71,7 +72,7 @@ const HEAD = ['day', 'model', 'model_id', 'version', 'key', 'key_id'];
 const COUNTED = ['requests', 'errors_caller', 'errors_model', 'errors_platform', 'rows', 'compute_ms'];
 const MORE = ['bytes_in', 'bytes_out', 'cold_starts'];
 
-/** Every line as a row of RFC 4180, under a head. */
+/** Every line as a row, under a head. */
 export function csvOf(lines: readonly UsageLine[], names: Pick<Names, 'model' | 'key'>): string {
   const rows = lines.map(({ at, model_id: modelId, version, key_id: keyId, sums }) => [
     at.slice(0, 10),
@@ -90,14 +91,7 @@ export function csvOf(lines: readonly UsageLine[], names: Pick<Names, 'model' | 
     sums.bytes_out,
     sums.cold_loads,
   ]);
-  return [[...HEAD, ...COUNTED, ...MORE], ...rows].map((row) => `${row.map(cell).join(',')}\r\n`).join('');
-}
-
-/** A text that a spreadsheet would take for a formula is told to be a text: names are chosen by anybody. */
-function cell(value: string | number): string {
-  if (typeof value === 'number') return String(value);
-  const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  return csvText([[...HEAD, ...COUNTED, ...MORE], ...rows]);
 }
 
 function isoDay(at: number): string {

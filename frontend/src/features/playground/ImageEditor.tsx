@@ -4,7 +4,7 @@ import { type DragEvent, type ReactElement, type ReactNode, useEffect, useRef, u
 import { isList, type Json } from '@/lib/json';
 
 import { DrawingPad } from './DrawingPad';
-import type { EditorProps } from './editing';
+import { type EditorProps, forgetChoice } from './editing';
 import classes from './editors.module.css';
 import {
   guessedScale,
@@ -83,7 +83,7 @@ export function ImageEditor({ field, value, onValue, onProblem }: EditorProps): 
           <FileButton
             onChange={(file) => file && open(file)}
             accept="image/*"
-            inputProps={{ 'aria-label': 'A picture' }}
+            inputProps={{ 'aria-label': 'A picture', onClick: forgetChoice }}
           >
             {(props) => (
               <Button {...props} size="compact-sm" variant="default">

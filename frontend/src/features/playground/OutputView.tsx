@@ -39,7 +39,8 @@ function Values({ name, shown }: { name: string; shown: Shown }): ReactElement {
     case 'tensor':
       return (
         <Text size="sm">
-          {formatShape(shown.shape)} values from {shown.least} to {shown.most}. All of them are in the raw
+          {formatShape(shown.shape)} values
+          {shown.range && ` from ${shown.range.least} to ${shown.range.most}`}. All of them are in the raw
           JSON.
         </Text>
       );

@@ -40,7 +40,8 @@ function NothingToRun(): ReactElement {
 }
 
 function Active({ model, number }: { model: Model; number: number }): ReactElement {
-  const [version, setVersion] = useState<number | null>(null);
+  const [chosen, setVersion] = useState<number | null>(null);
+  const version = chosen === number || chosen === model.candidate?.version ? chosen : null;
   const query = useQuery({
     ...exampleQuery(model.id, version ?? number),
     placeholderData: keepPreviousData, // another version with the same inputs goes on with what is filled in

@@ -3,7 +3,7 @@ import { type ReactElement, useState } from 'react';
 
 import { formatBytes, formatExact } from '@/lib/format';
 
-import type { EditorProps } from './editing';
+import { type EditorProps, forgetChoice } from './editing';
 import classes from './editors.module.css';
 import { columnsOf, fromRows, rowsOf } from './forms';
 import { parseTable, tableText } from './tables';
@@ -45,7 +45,7 @@ export function TableEditor({ field: { tensor }, value, onValue, onProblem }: Ed
         <FileButton
           onChange={(file) => void file?.text().then(change)}
           accept=".csv,.tsv,.txt,text/csv,text/tab-separated-values,text/plain"
-          inputProps={{ 'aria-label': 'A CSV or TSV file' }}
+          inputProps={{ 'aria-label': 'A CSV or TSV file', onClick: forgetChoice }}
         >
           {(props) => (
             <Button {...props} size="compact-sm" variant="default">

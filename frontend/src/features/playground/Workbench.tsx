@@ -5,10 +5,10 @@ import { type ReactElement, useMemo, useState } from 'react';
 import { ErrorPanel } from '@/components/ErrorPanel';
 import { Panel } from '@/components/Panel';
 import { Snippets } from '@/components/Snippets';
-import { api, call } from '@/lib/api/client';
 import type { Callable } from '@/lib/examples';
 import { formatBytes } from '@/lib/format';
 import type { JsonObject } from '@/lib/json';
+import { limitsQuery } from '@/lib/limits';
 import type { Model } from '@/lib/models';
 import { requestText } from '@/lib/snippets/samples';
 
@@ -20,12 +20,6 @@ import { InputsPanel } from './InputsPanel';
 import { type Form, useForm } from './useForm';
 import { type Run, type Runs, useRuns } from './useRuns';
 import classes from './Workbench.module.css';
-
-const limitsQuery = {
-  queryKey: ['limits'],
-  queryFn: () => call(api.GET('/v1/limits')),
-  staleTime: Infinity,
-};
 
 interface Props {
   model: Model;

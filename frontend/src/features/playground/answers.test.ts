@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { isObject, parseJson } from '@/lib/json';
+import { isObject, Numeral, parseJson } from '@/lib/json';
 
 import { outputsOf, ranked, type Shown } from './answers';
 import { partsOf } from './timings';
@@ -26,13 +26,20 @@ describe('outputsOf', () => {
     ['bool', '[true]', { kind: 'labels', rows: ['true'] }],
     ['float32', '[[152.1],[null]]', { kind: 'numbers', rows: ['152.1', 'NaN'] }],
     ['float64', '1.5', { kind: 'numbers', rows: ['1.5'] }],
-    ['float32', '[[[1,-2],[3,4]]]', { kind: 'tensor', shape: [1, 2, 2], least: -2, most: 4 }],
+    ['float32', '[[[1,-2],[3,4]]]', { kind: 'tensor', shape: [1, 2, 2], range: { least: -2, most: 4 } }],
+    ['string', '[[["a"]]]', { kind: 'tensor', shape: [1, 1, 1], range: null }],
     ['float32', '[]', { kind: 'table', rows: [], columns: 0 }],
   ])('%s %s', (dtype, json, shown) => {
     const result = parseJson(`{"y":${json}}`);
     if (!isObject(result)) throw new Error('an object was meant');
     expect(outputsOf(result, [{ name: 'y', dtype, shape: [] }])).toEqual([{ name: 'y', shown }]);
   });
+});
+
+it('shows answers of very many rows', () => {
+  const result = new Map([['y', Array.from({ length: 200_000 }, () => [new Numeral('1')])]]);
+  const [shown] = outputsOf(result, []);
+  expect(shown?.shown).toMatchObject({ kind: 'numbers' });
 });
 
 it('ranks classes, the first of equals first', () => {

@@ -12,8 +12,8 @@ export type Shown =
   /** One number a row. */
   | { kind: 'numbers'; rows: string[] }
   | { kind: 'table'; rows: string[][]; columns: number }
-  /** Too many dimensions for a table. */
-  | { kind: 'tensor'; shape: number[]; least: number; most: number };
+  /** Too many dimensions for a table. `range`: of its numbers, where it has any. */
+  | { kind: 'tensor'; shape: number[]; range: { least: number; most: number } | null };
 
 export interface Output {
   name: string;
@@ -37,7 +37,7 @@ function shownAs(value: Json, dtype: string): Shown {
   const rows = (shape.length === 0 ? [value] : isList(value) ? value : []).map((row) =>
     isList(row) ? row : [row],
   );
-  const columns = Math.max(0, ...rows.map((row) => row.length));
+  const columns = rows.reduce((most, row) => Math.max(most, row.length), 0);
   if (columns > 1 && kindOf(dtype) === 'float' && rows.every(isDistribution)) {
     return { kind: 'probabilities', rows: rows.map((row) => row.map(numberOf)) };
   }
@@ -56,7 +56,7 @@ function isDistribution(row: readonly Json[]): boolean {
 
 function summary(value: Json, shape: number[]): Shown {
   const numbers = leavesOf(value).filter((leaf) => leaf instanceof Numeral);
-  return { kind: 'tensor', shape, ...extent(numbers.map(numberOf)) };
+  return { kind: 'tensor', shape, range: numbers.length > 0 ? extent(numbers.map(numberOf)) : null };
 }
 
 function numberOf(leaf: Json): number {

@@ -1,3 +1,5 @@
+import type { MouseEvent } from 'react';
+
 import type { Json } from '@/lib/json';
 
 import type { Field } from './forms';
@@ -8,4 +10,9 @@ export interface EditorProps {
   value: Json;
   onValue: (value: Json) => void;
   onProblem: (problem: string) => void;
+}
+
+/** Before a file is chosen: the same one, changed meanwhile, would not be told of as another choice. */
+export function forgetChoice({ currentTarget }: MouseEvent<HTMLInputElement>): void {
+  currentTarget.value = '';
 }

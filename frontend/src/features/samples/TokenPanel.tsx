@@ -7,20 +7,28 @@ import { Code } from '@/components/Code';
 import { ErrorPanel } from '@/components/ErrorPanel';
 import { Panel } from '@/components/Panel';
 import { api, call } from '@/lib/api/client';
+import { useAttempt } from '@/lib/attempt';
 import { TOKEN_VARIABLE } from '@/lib/snippets/call';
+
+const BODY = { name: 'Code samples' };
 
 /** The token that the samples read from the environment. One that is made here is shown once. */
 export function TokenPanel({ modelId }: { modelId: string }): ReactElement {
   const queryClient = useQueryClient();
+  const attempt = useAttempt();
   const made = useMutation({
     mutationFn: () =>
       call(
         api.POST('/v1/models/{model_id}/tokens', {
-          params: { path: { model_id: modelId } },
-          body: { name: 'Code samples' },
+          params: { path: { model_id: modelId }, header: { 'Idempotency-Key': attempt(BODY) } },
+          body: BODY,
         }),
       ),
-    onSuccess: () => queryClient.invalidateQueries({ queryKey: ['keys'] }),
+    onSuccess: async () => {
+      void queryClient.invalidateQueries({ queryKey: ['model', modelId, 'tokens'] });
+      await queryClient.invalidateQueries({ queryKey: ['keys'] });
+    },
+    gcTime: 0, // it holds a secret
   });
   return (
     <Panel

@@ -9,7 +9,7 @@ import type { Model } from '@/lib/models';
 
 import { modelHourQuery } from '../queries';
 import { minutes } from './hour';
-import { type Asked, NOTHING_ASKED } from './listing';
+import type { Asked } from './listing';
 import classes from './ModelList.module.css';
 
 interface Props {
@@ -19,8 +19,8 @@ interface Props {
 
 /** Requests and errors of the last hour. The line is asked for only where there is one to see. */
 export function LastHour({ model, asks }: Props): ReactElement {
-  if (asks === undefined) return <Text size="sm">–</Text>;
-  const asked = asks.get(model.id) ?? NOTHING_ASKED;
+  const asked = asks?.get(model.id);
+  if (asked === undefined) return <Text size="sm">–</Text>;
   if (asked.requests === 0) {
     return (
       <Text size="sm" c="dimmed">

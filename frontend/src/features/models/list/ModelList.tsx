@@ -1,4 +1,4 @@
-import { NativeSelect, Paper, Text, TextInput } from '@mantine/core';
+import { Button, NativeSelect, Paper, Text, TextInput } from '@mantine/core';
 import { useMediaQuery } from '@mantine/hooks';
 import { useQuery } from '@tanstack/react-query';
 import { type ReactElement, useState } from 'react';
@@ -13,13 +13,17 @@ import { ModelTable } from './ModelTable';
 
 const CHOICES = Object.entries(ORDERS).map(([value, label]) => ({ value, label }));
 
+/** More would make the page slow. */
+const AT_ONCE = 100;
+
 /** The models of an account: to search, to sort, to open. */
 export function ModelList({ models }: { models: readonly Model[] }): ReactElement {
   const [search, setSearch] = useState('');
   const [order, setOrder] = useState<Order>('newest');
+  const [most, setMost] = useState(AT_ONCE);
   const narrow = useMediaQuery('(max-width: 48em)', false, { getInitialValueInEffect: false });
   const { data: hour } = useQuery(hourQuery);
-  const asks = hour && askedByModel(hour.models);
+  const asks = hour && askedByModel(hour.models, models);
   const shown = listed(models, asks ?? new Map(), { search, order });
   const Shape = narrow ? ModelCards : ModelTable;
   return (
@@ -43,7 +47,14 @@ export function ModelList({ models }: { models: readonly Model[] }): ReactElemen
         </Text>
       </div>
       {shown.length > 0 ? (
-        <Shape models={shown} asks={asks} />
+        <>
+          <Shape models={shown.slice(0, most)} asks={asks} />
+          {shown.length > most && (
+            <Button mt="md" variant="default" onClick={() => setMost(most + AT_ONCE)}>
+              Show {Math.min(AT_ONCE, shown.length - most)} more
+            </Button>
+          )}
+        </>
       ) : (
         <Paper withBorder p="xl">
           <Text c="dimmed">No model has “{search.trim()}” in its name or id.</Text>

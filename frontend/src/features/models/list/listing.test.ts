@@ -54,8 +54,27 @@ describe('listed', () => {
   });
 });
 
+const MEASURED = {
+  sums: { requests: 9, errors: { caller: 1, model: 2, platform: 3 } },
+} as Parameters<typeof askedByModel>[0][number]['measured'];
+
 it('adds up errors whoever is to blame', () => {
-  const sums = { requests: 9, errors: { caller: 1, model: 2, platform: 3 } };
-  const measured = { sums } as Parameters<typeof askedByModel>[0][number]['measured'];
-  expect(askedByModel([{ model_id: 'm', measured }]).get('m')).toEqual({ requests: 9, errors: 6 });
+  expect(askedByModel([{ model_id: 'm', measured: MEASURED }], []).get('m')).toEqual({
+    requests: 9,
+    errors: 6,
+  });
+});
+
+describe('a model that metrics do not tell of', () => {
+  const silent = model('silent', '', 1);
+  const told = (count: number) =>
+    Array.from({ length: count }, (_, index) => ({ model_id: String(index), measured: MEASURED }));
+
+  it('was asked nothing', () => {
+    expect(askedByModel(told(199), [silent]).get(silent.id)).toEqual({ requests: 0, errors: 0 });
+  });
+
+  it('may have been asked where they tell of the busiest only', () => {
+    expect(askedByModel(told(200), [silent]).get(silent.id)).toBeUndefined();
+  });
 });

@@ -7,7 +7,7 @@ export interface Asked {
   errors: number;
 }
 
-export const NOTHING_ASKED: Asked = { requests: 0, errors: 0 };
+const NOTHING_ASKED: Asked = { requests: 0, errors: 0 };
 
 export const ORDERS = {
   newest: 'Last upload',
@@ -23,9 +23,17 @@ export function isOrder(value: string): value is Order {
   return value in ORDERS;
 }
 
-/** Requests and errors by model id. Models that nobody asked are not in it. */
-export function askedByModel(models: readonly Schema['ModelMeasured'][]): Map<string, Asked> {
-  return new Map(models.map(({ model_id, measured }) => [model_id, asked(measured.sums)]));
+/** As many models as metrics tell of at most, those with the most requests. */
+const TOLD_MAX = 200;
+
+/** What each model was asked, by its id; a model is missing where that is not known. */
+export function askedByModel(
+  told: readonly Schema['ModelMeasured'][],
+  models: readonly Model[],
+): Map<string, Asked> {
+  const known = told.map(({ model_id, measured }) => [model_id, asked(measured.sums)] as const);
+  if (told.length >= TOLD_MAX) return new Map(known);
+  return new Map([...models.map(({ id }) => [id, NOTHING_ASKED] as const), ...known]);
 }
 
 export function asked({ requests, errors }: Schema['Sums']): Asked {

@@ -23,7 +23,7 @@ export function DeleteModel({ model }: { model: Model }): ReactElement {
   const kept = limits ? keptWords(limits.retention_seconds) : 'for some days';
   return (
     <Panel title="Delete this model" description="With all its versions and tokens. This cannot be undone.">
-      <Button variant="outline" color="red" c="var(--bad)" onClick={open}>
+      <Button variant="outline" color="red" c="var(--bad)" maw="100%" onClick={open}>
         Delete {model.name}
       </Button>
       <Confirm

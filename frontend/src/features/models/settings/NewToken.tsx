@@ -9,20 +9,18 @@ import classes from './Settings.module.css';
 
 const NAME_LENGTH_MAX = 100;
 
-/** Makes a token, and shows its secret until it is put away. */
+/** Makes tokens, one after the other: each is asked for anew, whatever it is called. */
 export function NewToken({ modelId }: { modelId: string }): ReactElement {
+  const [kept, setKept] = useState(0);
+  return <OneToken key={kept} modelId={modelId} onKept={() => setKept(kept + 1)} />;
+}
+
+/** Makes a token, and shows its secret until it is put away. */
+function OneToken({ modelId, onKept }: { modelId: string; onKept: () => void }): ReactElement {
   const [name, setName] = useState('');
   const make = useNewToken(modelId);
   if (make.data) {
-    return (
-      <Secret
-        token={make.data.token}
-        onKept={() => {
-          make.reset();
-          setName('');
-        }}
-      />
-    );
+    return <Secret token={make.data.token} onKept={onKept} />;
   }
   return (
     <form

@@ -21,7 +21,7 @@ export function PassportPanel({ passport }: { passport: Passport }): ReactElemen
     >
       {points.length > 1 && (
         <figure className={classes.figure}>
-          <Suspense fallback={<Skeleton height={220} />}>
+          <Suspense fallback={<Skeleton height={220} aria-busy="true" />}>
             <PassportCharts points={points} />
           </Suspense>
           <figcaption>
