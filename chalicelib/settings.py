@@ -121,7 +121,7 @@ class Settings:
             s3_bucket=reader.read("S3_BUCKET", str),
             s3_endpoint_url=reader.read("S3_ENDPOINT_URL", str, "") or None,
             dispatch_key=reader.read("DISPATCH_KEY", bytes.fromhex),
-            public_url=reader.read("PUBLIC_URL", str).rstrip("/"),
+            public_url=reader.read("PUBLIC_URL", _door),
             host_network=reader.read("HOST_NETWORK", ipaddress.ip_network),
             tick_seconds=reader.read("TICK_SECONDS", float, "10"),
             loop_seconds=reader.read("LOOP_SECONDS", float, "50"),
@@ -144,6 +144,10 @@ class Settings:
         )
         reader.raise_problems()
         return settings
+
+
+def _door(text: str) -> str:
+    return text.rstrip("/")
 
 
 def _positive(text: str) -> float:

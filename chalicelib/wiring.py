@@ -19,6 +19,7 @@ from chalicelib.adapters.mongo import MongoStore
 from chalicelib.adapters.passwords import Argon2Passwords
 from chalicelib.adapters.passwords import Clock as PasswordClock
 from chalicelib.adapters.s3 import S3Objects
+from chalicelib.adapters.secrets import revealed
 from chalicelib.answers import Answers
 from chalicelib.arrivals import Arrivals
 from chalicelib.audit import Audit
@@ -97,8 +98,8 @@ def control_plane() -> ControlPlane:
 
 
 def build(environ: Mapping[str, str]) -> ControlPlane:
-    """Raises InvalidSettings."""
-    settings = Settings.from_env(environ)
+    """A variable may name a secret that holds its value. Raises InvalidSettings, DependencyFailed."""
+    settings = Settings.from_env(revealed(environ))
     store = MongoStore(settings.mongo_url, database=settings.mongo_database)
     hot = HotState.connect(settings.redis_url, timeout_seconds=_REDIS_SECONDS_MAX)
     objects = S3Objects(settings.s3_bucket, endpoint_url=settings.s3_endpoint_url)

@@ -48,6 +48,7 @@ from host_container.marks import Marks
 from host_container.metrics import Gauge, Metrics
 from host_container.notices import Notices
 from host_container.payloads import Payloads, Place
+from host_container.placement import NotPlaced, placed
 from host_container.prepare import Bench, Preparer
 from host_container.prepared import LOAD_SECONDS_MIN, form
 from host_container.presence import Address, Presence
@@ -330,7 +331,10 @@ def main() -> NoReturn:
     sys.setswitchinterval(_SWITCH_SECONDS)
     heap.keep_freed_blocks()
     try:
-        settings = Settings.from_env(os.environ)  # noqa: TID251 - the composing entry point
+        settings = Settings.from_env(placed(os.environ))  # noqa: TID251 - the composing entry point
+    except NotPlaced as error:
+        print(error, file=sys.stderr)
+        sys.exit(EX_FAILED)
     except InvalidSettings as error:
         print(error, file=sys.stderr)
         sys.exit(EX_CONFIG)

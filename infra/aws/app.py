@@ -1,5 +1,6 @@
 """`python -m infra.aws.app`: what is deployed, as templates in build/cdk.out. `cdk deploy` runs it too.
 
+What it deploys is built before: the functions by `make package`, the web UI by `make site`.
 Parameters, as `-c name=value`: see `deployment.py`.
 """
 
@@ -15,12 +16,16 @@ from aws_cdk import App, Environment, Validations
 from cdk_nag import AwsSolutionsChecks
 
 from infra.aws.deployment import Deployment, InvalidContext
+from infra.aws.stacks.control_plane import ControlPlane, Functions, Stores
 from infra.aws.stacks.data import Data
+from infra.aws.stacks.hosts import Fleet, Hosts
 from infra.aws.stacks.network import Network
+from infra.aws.stacks.site import Site
 from infra.aws.stacks.storage import Storage
 
 NAME: Final = "ModelRocket"
-OUT: Final = Path(__file__).resolve().parents[2] / "build" / "cdk.out"
+ROOT: Final = Path(__file__).resolve().parents[2]
+OUT: Final = ROOT / "build" / "cdk.out"
 FLAGS: Final[dict[str, Any]] = {
     "@aws-cdk/aws-ec2:restrictDefaultSecurityGroup": False,  # it would take a function of its own
     "@aws-cdk/aws-ec2:uniqueImdsv2TemplateName": True,
@@ -41,6 +46,25 @@ class Stacks:
     storage: Storage
     network: Network
     data: Data
+    hosts: Hosts
+    control_plane: ControlPlane
+    site: Site
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """`package`: the zip of the functions. `site`: the folder of the web UI."""
+
+    package: Path = ROOT / "build" / "lambda" / "modelrocket.zip"
+    site: Path = ROOT / "frontend" / "dist"
+
+    def missing(self) -> str | None:
+        """What to do about it."""
+        if not self.package.is_file():
+            return f"{self.package} is not there: `make package` builds it."
+        if not (self.site / "index.html").is_file():
+            return f"{self.site} is not there: `make site` builds it."
+        return None
 
 
 def new_app(outdir: str | None) -> App:
@@ -52,7 +76,7 @@ def new_app(outdir: str | None) -> App:
     return app
 
 
-def build(app: App, deployment: Deployment) -> Stacks:
+def build(app: App, deployment: Deployment, built: Built) -> Stacks:
     where = {"env": Environment(region=deployment.region)}
     storage = Storage(app, f"{NAME}-Storage", upload_origin=deployment.origin, **where)
     network = Network(
@@ -71,14 +95,44 @@ def build(app: App, deployment: Deployment) -> Stacks:
         mongo=deployment.mongo_uri_secret or deployment.profile.mongo,
         **where,
     )
-    return Stacks(storage, network, data)
+    hosts = Hosts(
+        app,
+        f"{NAME}-Hosts",
+        network=network,
+        storage=storage,
+        data=data,
+        fleet=Fleet(deployment.profile.hosts, deployment.door_certificate),
+        **where,
+    )
+    control_plane = ControlPlane(
+        app,
+        f"{NAME}-ControlPlane",
+        stores=Stores(network=network, storage=storage, data=data),
+        hosts=hosts,
+        public_url=deployment.origin,
+        functions=Functions(package=built.package, size=deployment.profile.functions),
+        **where,
+    )
+    site = Site(
+        app,
+        f"{NAME}-Site",
+        api=control_plane.origin,
+        files=built.site,
+        domain=deployment.domain,
+        **where,
+    )
+    return Stacks(storage, network, data, hosts, control_plane, site)
 
 
 def main() -> int:
     given = os.environ.get("CDK_OUTDIR")  # noqa: TID251 - an entry point; the cdk command says where it looks
+    built = Built()
+    if problem := built.missing():
+        print(problem, file=sys.stderr)
+        return 2
     app = new_app(given or str(OUT))
     try:
-        build(app, Deployment.from_context(app.node.try_get_context))
+        build(app, Deployment.from_context(app.node.try_get_context), built)
     except InvalidContext as error:
         print(error, file=sys.stderr)
         return 2

@@ -11,7 +11,8 @@ from infra.aws.profiles import PROFILES, Profile
 
 _REGION: Final = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d")
 _DOMAIN: Final = re.compile(r"(?=.{4,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
-_CERTIFICATE: Final = re.compile(r"arn:aws:acm:us-east-1:\d{12}:certificate/[0-9a-f-]+")
+_CERTIFICATE: Final = r"arn:aws:acm:{region}:[0-9]{{12}}:certificate/[0-9a-f-]+"
+_SITE_REGION: Final = "us-east-1"
 _SECRET: Final = "arn:aws:secretsmanager:{region}:[0-9]{{12}}:secret:[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{{6}}"
 _DEFAULTS: Final = {
     "profile": "small",
@@ -19,6 +20,7 @@ _DEFAULTS: Final = {
     "domain": "",
     "certificate": "",
     "mongo_uri_secret": "",
+    "door_certificate": "",
 }
 
 
@@ -40,12 +42,14 @@ class Deployment:
 
     The secret's value is the URI of a MongoDB that runs elsewhere. The URI itself has a password in it, which
     would be in every template for all to read: hence its ARN.
+    `door_certificate`: the ARN of the certificate of the hosts' own door; None for no such door.
     """
 
     profile: Profile
     region: str
     domain: Domain | None
     mongo_uri_secret: str | None
+    door_certificate: str | None = None
 
     @property
     def origin(self) -> str | None:
@@ -64,6 +68,7 @@ class Deployment:
             region=given["region"],
             domain=Domain(given["domain"], given["certificate"]) if given["domain"] else None,
             mongo_uri_secret=given["mongo_uri_secret"] or None,
+            door_certificate=given["door_certificate"] or None,
         )
 
 
@@ -91,7 +96,7 @@ def _domain(given: Given) -> str | None:
 def _certificate(given: Given) -> str | None:
     if bool(given["domain"]) is bool(given["certificate"]) is False:
         return None
-    if given["domain"] and _CERTIFICATE.fullmatch(given["certificate"]):
+    if given["domain"] and _is_certificate(given["certificate"], _SITE_REGION):
         return None
     return (
         "certificate: the ARN of the domain's certificate in us-east-1 expected, "
@@ -107,4 +112,17 @@ def _mongo_uri_secret(given: Given) -> str | None:
     return f"mongo_uri_secret: the ARN of a secret in {given['region']} expected whose value is the URI."
 
 
-_CHECKS: Final = (_profile, _region, _domain, _certificate, _mongo_uri_secret)
+def _door_certificate(given: Given) -> str | None:
+    if not given["door_certificate"] or _is_certificate(given["door_certificate"], given["region"]):
+        return None
+    return (
+        f"door_certificate: the ARN of a certificate in {given['region']} expected, "
+        f"not {given['door_certificate']!r}."
+    )
+
+
+def _is_certificate(arn: str, region: str) -> bool:
+    return re.fullmatch(_CERTIFICATE.format(region=re.escape(region)), arn) is not None
+
+
+_CHECKS: Final = (_profile, _region, _domain, _certificate, _mongo_uri_secret, _door_certificate)

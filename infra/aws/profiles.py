@@ -7,11 +7,13 @@ About, in USD of us-east-1's on-demand list prices of 2026-06 (730 hours), when 
     Redis                               9        184   184   cache.t4g.micro; two cache.m7g.large
     MongoDB                            30        113   113   DocumentDB at half a unit; two db.t4g.medium
     hosts that always run               0        294   384   none; two m7i.xlarge; one g4dn.xlarge
+    their disks                         0         14     7   80 GB of gp3 each
     secrets, key                        5          5     5
-    in all                             51        698   788
+    in all                             51        712   795
 
-Requests, storage, what DocumentDB reads and writes, and hosts that come with demand are on top. Where MongoDB
-runs elsewhere its row is gone, and the larger sizes get a NAT gateway (33) by which functions reach it.
+The hosts' own door, where there is a certificate for one, is 17 more. Requests, storage, what DocumentDB
+reads and writes, and hosts that come with demand are on top. Where MongoDB runs elsewhere its row is gone,
+and the larger sizes get a NAT gateway (33) by which functions reach it.
 
 small      Something to try, and to leave on: nothing runs that could be started when it is needed, and
            nothing twice. It is away for minutes when a machine or a zone fails, and hosts come with the
@@ -48,10 +50,24 @@ class MongoSize:
 
 
 @dataclass(frozen=True, slots=True)
+class FunctionsSize:
+    """How many of each may run at once: that share of what the account may run is theirs alone.
+
+    An account may run 1,000 (a new one less, until it asks), and 100 of them always belong to nobody.
+    `requests_per_second`: what the API lets through, and as many at once, before the platform's own limits.
+    """
+
+    inference: int
+    management: int
+    requests_per_second: int
+
+
+@dataclass(frozen=True, slots=True)
 class HostsSize:
-    """The machines that run models: as many as are needed, from `fewest` to `most`."""
+    """The machines that run models: as many as are needed, from `fewest` to `most`. `memory_gib`: of each."""
 
     instance_type: str
+    memory_gib: int
     fewest: int
     most: int
     has_gpu: bool = False
@@ -68,6 +84,7 @@ class Profile:
     endpoints: tuple[str, ...]
     redis: RedisSize
     mongo: MongoSize
+    functions: FunctionsSize
     hosts: HostsSize
 
 
@@ -79,20 +96,23 @@ _SMALL: Final = Profile(
     endpoints=(),
     redis=RedisSize("cache.t4g.micro", nodes=1, snapshot_days=0),
     mongo=MongoSize("", instances=1, units_max=4),
-    hosts=HostsSize("m7i.xlarge", fewest=0, most=2),
+    functions=FunctionsSize(inference=40, management=10, requests_per_second=200),
+    hosts=HostsSize("m7i.xlarge", memory_gib=16, fewest=0, most=2),
 )
 _STANDARD: Final = Profile(
     name="standard",
     endpoints=HOSTS_NEED,
     redis=RedisSize("cache.m7g.large", nodes=2, snapshot_days=1),
     mongo=MongoSize("t4g.medium", instances=2),
-    hosts=HostsSize("m7i.xlarge", fewest=2, most=20),
+    functions=FunctionsSize(inference=400, management=100, requests_per_second=2_000),
+    hosts=HostsSize("m7i.xlarge", memory_gib=16, fewest=2, most=20),
 )
 _GPU: Final = Profile(
     name="gpu",
     endpoints=HOSTS_NEED,
     redis=_STANDARD.redis,
     mongo=_STANDARD.mongo,
-    hosts=HostsSize("g4dn.xlarge", fewest=1, most=10, has_gpu=True),
+    functions=_STANDARD.functions,
+    hosts=HostsSize("g4dn.xlarge", memory_gib=16, fewest=1, most=10, has_gpu=True),
 )
 PROFILES: Final[Mapping[str, Profile]] = {profile.name: profile for profile in (_SMALL, _STANDARD, _GPU)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Final
 
-AWS_SERVICES: Final = frozenset({"ecs", "s3"})
+AWS_SERVICES: Final = frozenset({"ecs", "s3", "secretsmanager"})
 """Those the control plane calls: botocore knows four hundred, and their descriptions are most of it."""
 
 _COMPILERS_INPUT: Final = frozenset({".c", ".cfg", ".h", ".pyi", ".typed"})

@@ -13,8 +13,6 @@ Template = Mapping[str, Any]
 Resource = Mapping[str, Any]
 
 DOMAIN: Final = "models.example.com"
-API_HOST: Final = "a1b2c3d4e5.execute-api.us-east-1.amazonaws.com"
-API_PATH: Final = "/api"
 FILES: Final = ("index.html", "favicon.svg", "assets/index-1a2b3c.js", "assets/fonts/text.woff2")
 """Of a web UI."""
 

@@ -8,6 +8,7 @@ from infra.aws.deployment import Deployment, Domain, InvalidContext
 from infra.aws.profiles import PROFILES
 
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/0a1b2c3d-0000-1111-2222-333344445555"
+DOOR_CERTIFICATE = CERTIFICATE.replace("us-east-1", "eu-west-1")
 SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:mongo/uri-AbCdEf"
 
 
@@ -26,9 +27,14 @@ def test_everything_can_be_chosen() -> None:
         domain="models.example.com",
         certificate=CERTIFICATE,
         mongo_uri_secret=SECRET,
+        door_certificate=DOOR_CERTIFICATE,
     )
     assert chosen == Deployment(
-        PROFILES["gpu"], "eu-west-1", Domain("models.example.com", CERTIFICATE), mongo_uri_secret=SECRET
+        PROFILES["gpu"],
+        "eu-west-1",
+        Domain("models.example.com", CERTIFICATE),
+        mongo_uri_secret=SECRET,
+        door_certificate=DOOR_CERTIFICATE,
     )
     assert chosen.origin == "https://models.example.com"
 
@@ -46,6 +52,7 @@ def test_everything_can_be_chosen() -> None:
             "certificate: ",
         ),
         ({"region": "us-east-1", "mongo_uri_secret": SECRET}, "mongo_uri_secret: "),
+        ({"region": "eu-west-1", "door_certificate": CERTIFICATE}, "door_certificate: "),
     ],
 )
 def test_a_wrong_choice_is_named(given: dict[str, str], problem: str) -> None:

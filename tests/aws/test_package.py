@@ -162,6 +162,7 @@ def test_it_holds_the_application_what_it_imports_and_nothing_else(package: Pack
     } == {
         "ecs",
         "s3",
+        "secretsmanager",
     }
 
 
@@ -224,11 +225,16 @@ def test_what_is_only_imported_when_it_is_used_is_there_too(unpacked: Path) -> N
                 "imports": ["argon2"],
             },
             {"expression": "dns.resolver.Resolver.__name__", "imports": ["dns", "dns.resolver"]},
+            {
+                "expression": "botocore.session.get_session().create_client('secretsmanager')._endpoint.host",
+                "imports": ["botocore", "botocore.session"],
+            },
         ],
     )
-    presigned, in_c, hiredis, verified, resolver = told.answers
+    presigned, in_c, hiredis, verified, resolver, secrets = told.answers
 
     assert presigned.startswith("https://models.s3.eu-west-1.amazonaws.com/models/a?")
+    assert secrets == "https://secretsmanager.eu-west-1.amazonaws.com"
     assert (in_c, hiredis, verified, resolver) == ([True, True], True, True, "Resolver")
 
 

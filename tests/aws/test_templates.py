@@ -14,11 +14,14 @@ import pytest
 
 from chalicelib.contract import limits, transfers
 from chalicelib.uploads import MODELS, STAGING
+from infra.aws.permissions import OF_NETWORK
 from infra.redisroles import RIGHTS
 from tests.aws.templates import DOMAIN, World, statements, text
 
 ROOT = Path(__file__).resolve().parents[2]
 DAY = 24 * 3600
+NAMELESS = frozenset({*OF_NETWORK, "ecr:GetAuthorizationToken", "ecs:DiscoverPollEndpoint"})
+"""Actions on what has no name yet when they are allowed."""
 
 
 # Everything
@@ -34,7 +37,7 @@ def test_cfn_lint_has_nothing_to_say(worlds: Mapping[str, World]) -> None:
         text=True,
         check=False,
     )
-    assert (len(paths), done.returncode, done.stdout) == (12, 0, "")
+    assert (len(paths), done.returncode, done.stdout) == (18, 0, "")
 
 
 @pytest.mark.usefixtures("node")
@@ -52,10 +55,11 @@ def test_what_cdk_nag_finds_and_nobody_has_explained_is_not_synthesized(tmp_path
 
 
 def test_no_role_may_do_anything_to_everything(world: World) -> None:
-    """What ends with a star after a name is cdk-nag's to ask about."""
-    bare = [one for one in statements(world) if "*" in _listed(one["Resource"])]
+    """But what is done to nothing that has a name. A star after a name is cdk-nag's to ask about."""
+    anything = [one for one in statements(world) if "*" in _listed(one["Resource"])]
+    bare = {action for one in anything for action in _listed(one["Action"])} - NAMELESS
     actions = {action for one in statements(world) for action in _listed(one["Action"])}
-    assert (bare, {action for action in actions if action.endswith(":*")}) == ([], set())
+    assert (bare, {action for action in actions if action.endswith(":*")}) == (set(), set())
     assert actions
 
 
@@ -64,7 +68,8 @@ def test_no_template_holds_a_secret(world: World) -> None:
         properties = secret["Properties"]
         known = text(properties.get("SecretString", ""))
         assert ("GenerateSecretString" in properties) is (known == ""), name
-        assert known == "" or ":{{resolve:secretsmanager:<" in known, name
+        public = name[:-8] == "ToldUrl"
+        assert public or known == "" or ":{{resolve:secretsmanager:<" in known, name
     assert "mongodb" not in json.dumps(world.templates["Storage"])
 
 
@@ -142,9 +147,12 @@ def test_there_is_one_way_out_and_only_where_something_needs_it(worlds: Mapping[
     assert ways == {"small": (1, 0), "standard": (0, 1), "gpu": (0, 0)}
     nat = worlds["small"].one("AWS::EC2::Instance")
     assert nat["NetworkInterfaces"][0]["AssociatePublicIpAddress"] is True
-    assert worlds["small"].one("AWS::EC2::LaunchTemplate")["LaunchTemplateData"] == {
-        "MetadataOptions": {"HttpTokens": "required"}
-    }
+    (hardened,) = [
+        one["Properties"]["LaunchTemplateData"]
+        for one in worlds["small"].templates["Network"]["Resources"].values()
+        if one["Type"] == "AWS::EC2::LaunchTemplate"
+    ]
+    assert hardened == {"MetadataOptions": {"HttpTokens": "required"}}
     assert worlds["gpu"].of("AWS::EC2::InternetGateway") == {}
 
 
@@ -237,7 +245,8 @@ def test_only_their_clients_reach_the_stores(world: World) -> None:
             rule["Properties"]["ToPort"],
             text(rule["Properties"]["SourceSecurityGroupId"]).split("Clients")[0].strip("<"),
         )
-        for rule in world.of("AWS::EC2::SecurityGroupIngress").values()
+        for rule in world.templates["Data"]["Resources"].values()
+        if rule["Type"] == "AWS::EC2::SecurityGroupIngress"
     }
     redis, mongo = ("Redis", 6379, 6379, "Redis"), ("Mongo", 27017, 27017, "Mongo")
     assert reached == ({redis} if world.deployment.mongo_uri_secret else {redis, mongo})
@@ -256,7 +265,7 @@ def test_who_holds_a_url_speaks_tls(world: World) -> None:
     urls = {
         name[:-8]: text(secret["Properties"]["SecretString"])
         for name, secret in world.of("AWS::SecretsManager::Secret").items()
-        if "SecretString" in secret["Properties"]
+        if "SecretString" in secret["Properties"] and name[:-8] != "ToldUrl"
     }
     for role in RIGHTS:
         assert urls.pop(f"RedisUrl{role}").startswith(f"rediss://{role}:{{{{resolve:"), role

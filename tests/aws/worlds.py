@@ -7,12 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from aws_cdk import Environment
-
-from infra.aws.app import NAME, build, new_app
+from infra.aws.app import NAME, Built, build, new_app
 from infra.aws.deployment import Deployment
-from infra.aws.stacks.site import ApiOrigin, Site
-from tests.aws.templates import API_HOST, API_PATH, DOMAIN, FILES, World
+from tests.aws.templates import DOMAIN, FILES, World
 
 WORLDS: Final[Mapping[str, Mapping[str, str]]] = {
     "small": {},
@@ -21,6 +18,7 @@ WORLDS: Final[Mapping[str, Mapping[str, str]]] = {
         "domain": DOMAIN,
         "certificate": "arn:aws:acm:us-east-1:123456789012:certificate/0a1b2c3d-0000-1111-2222-333344445555",
         "mongo_uri_secret": "arn:aws:secretsmanager:us-east-1:123456789012:secret:atlas-AbCdEf",
+        "door_certificate": "arn:aws:acm:us-east-1:123456789012:certificate/4d5e6f70",
     },
     "gpu": {"profile": "gpu"},
 }
@@ -29,17 +27,15 @@ WORLDS: Final[Mapping[str, Mapping[str, str]]] = {
 
 def synthesize(name: str, folder: Path) -> World:
     """Raises AssertionError where cdk-nag finds something that nobody has acknowledged."""
-    files = folder / "files"
+    files, package = folder / "files", folder / "modelrocket.zip"
+    package.write_bytes(b"")
     for path in FILES:
         (files / path).parent.mkdir(parents=True, exist_ok=True)
         (files / path).write_text(path)
     out = folder / "cdk.out"
     app = new_app(str(out))
     deployment = Deployment.from_context(WORLDS[name].get)
-    build(app, deployment)
-    api = ApiOrigin(API_HOST, API_PATH)
-    where = Environment(region=deployment.region)
-    Site(app, f"{NAME}-Site", api=api, files=files, domain=deployment.domain, env=where)
+    build(app, deployment, Built(package, files))
     try:
         app.synth()
     except RuntimeError as error:

@@ -34,6 +34,12 @@ def test_a_complete_environment_is_read() -> None:
     assert settings.tick_seconds == 10
 
 
+def test_all_that_is_missing_is_named_at_once() -> None:
+    with pytest.raises(InvalidSettings) as refused:
+        Settings.from_env({})
+    assert {line.split(":")[0] for line in str(refused.value).splitlines()} == set(ENVIRON)
+
+
 @pytest.mark.parametrize("given", ["5242879", "0", "-5242880", "many"])
 def test_parts_smaller_than_s3_takes_are_refused(given: str) -> None:
     with pytest.raises(InvalidSettings, match="MODELROCKET_UPLOAD_PART_BYTES"):
