@@ -40,7 +40,7 @@ ifdef ARGS
 	$(RUN)/python -m pytest $(ARGS)
 else
 	@$(IF_NODE_IS_HERE) $(NPM) test; fi
-	$(RUN)/python -m pytest -n 2 --dist loadfile
+	$(RUN)/python -m pytest -n 3 --dist loadfile
 endif
 
 bench: $(VENV)/.installed ## measure everything, or BENCH=fairness; QUICK=1 ONLY=tiny PEERS=fastapi,litserve,mlserver,bentoml
