@@ -1,6 +1,8 @@
 import { Button, Group, Modal, Stack, TextInput } from '@mantine/core';
 import { type ReactElement, type ReactNode, useState } from 'react';
 
+import { useFocusBack } from '@/lib/useFocusBack';
+
 import { ErrorPanel } from './ErrorPanel';
 
 interface Props {
@@ -28,6 +30,7 @@ export function Confirm(props: Props): ReactElement {
 }
 
 function Body({ children, action, typed, pending, error, onConfirm, onClose }: Props): ReactElement {
+  useFocusBack();
   const [text, setText] = useState('');
   const allowed = typed === undefined || text === typed;
   return (

@@ -3,6 +3,7 @@ import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { type ReactElement, useState } from 'react';
 
 import { api, call, type Schema } from '@/lib/api/client';
+import { useFocusBack } from '@/lib/useFocusBack';
 
 import { FormError } from './FormError';
 import { GivenPasswordField } from './GivenPasswordField';
@@ -17,6 +18,7 @@ interface Props {
 }
 
 export function GivePasswordDialog({ account, onClose }: Props): ReactElement {
+  useFocusBack();
   const [password, setPassword] = useState(madeUpPassword);
   const queryClient = useQueryClient();
   const give = useMutation({

@@ -3,6 +3,7 @@ import { type ReactElement, useState } from 'react';
 
 import { ErrorPanel } from '@/components/ErrorPanel';
 import { useAccount } from '@/lib/session';
+import { useFocusBack } from '@/lib/useFocusBack';
 
 import { bodyOf, type Draft, problemsOf, RATE_MAX } from './draft';
 import { ExpiryFields } from './ExpiryFields';
@@ -24,6 +25,7 @@ const KINDS = [
 
 /** What is filled in stays where making the key fails. */
 export function CreateKeyDialog({ onClose, onIssued }: Props): ReactElement {
+  useFocusBack();
   const own = useAccount().scopes;
   const [now] = useState(() => Date.now());
   const [draft, setDraft] = useState<Draft>(() => emptyDraft(presetsOf(own)[0]?.scopes ?? []));

@@ -2,6 +2,7 @@ import { Modal, SegmentedControl, Stack } from '@mantine/core';
 import { type ReactElement, useState } from 'react';
 
 import type { Key } from '@/lib/keys';
+import { useFocusBack } from '@/lib/useFocusBack';
 
 import { ExplainOwn } from './ExplainOwn';
 import { ExplainPasted } from './ExplainPasted';
@@ -19,6 +20,7 @@ const WAYS: { value: 'own' | 'pasted'; label: string }[] = [
 
 /** What a key may do, and why it is refused. */
 export function ExplainDialog({ chosen, keys, onClose }: Props): ReactElement {
+  useFocusBack();
   const [way, setWay] = useState<'own' | 'pasted'>(keys.length > 0 ? 'own' : 'pasted');
   return (
     <Modal opened onClose={onClose} title="Explain a key" size="lg">

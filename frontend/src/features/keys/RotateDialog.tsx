@@ -4,6 +4,7 @@ import { type ReactElement, useState } from 'react';
 import { ErrorPanel } from '@/components/ErrorPanel';
 import { formatAgo } from '@/lib/format';
 import { type Key, keyName } from '@/lib/keys';
+import { useFocusBack } from '@/lib/useFocusBack';
 
 import classes from './KeysPage.module.css';
 import { type Issued, useRotateKey } from './mutations';
@@ -22,6 +23,7 @@ interface Props {
 }
 
 export function RotateDialog({ keyInfo, onClose, onIssued }: Props): ReactElement {
+  useFocusBack();
   const [overlap, setOverlap] = useState('86400');
   const rotate = useRotateKey(keyInfo, { onIssued });
   return (

@@ -15,6 +15,7 @@ import { type ReactElement, useState } from 'react';
 import { Code } from '@/components/Code';
 import { formatTime } from '@/lib/format';
 import { type Key, keyName } from '@/lib/keys';
+import { useFocusBack } from '@/lib/useFocusBack';
 
 import classes from './KeysPage.module.css';
 import type { Issued } from './mutations';
@@ -28,6 +29,7 @@ interface Props {
 
 /** The one moment a secret is seen. Nothing but its button closes it, and leaving the page is asked about. */
 export function SecretDialog({ issued, onClose }: Props): ReactElement {
+  useFocusBack();
   const { key, secret, old } = issued;
   useBlocker({
     shouldBlockFn: () => !window.confirm('The secret is shown only now. Leave without it?'),
