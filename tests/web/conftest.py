@@ -43,8 +43,9 @@ def stack(built_site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         shutil.rmtree(home / folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Of one file: while it runs, this thread is in an event loop, and other files' tests want their own."""
     with running_browser() as running:
         yield running
 
