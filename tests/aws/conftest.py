@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 
 import pytest
 
 from tests.aws.templates import World
+from tests.support.programs import needed
 
 
 @pytest.fixture(scope="session")
 def node() -> str:
     """The program: CDK runs in it, and what is written for CloudFront does."""
-    found = shutil.which("node")
-    if found is None:
-        pytest.skip("no Node here")
-    return found
+    return needed("node")
 
 
 @pytest.fixture(scope="session")

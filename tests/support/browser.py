@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any, Final
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
+from tests.support.programs import needed
 from tests.support.stack import REPOSITORY
 
 AXE: Final = REPOSITORY / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
@@ -40,14 +40,9 @@ _REFUSED: Final = re.compile(
 """What Chromium says of each refusal, and of what a test cuts: pages show it."""
 
 
-def chromium() -> str | None:
-    return next(filter(None, map(shutil.which, _NAMES)), None)
-
-
 @contextmanager
 def running_browser() -> Iterator[Browser]:
-    path = chromium()
-    assert path is not None, "no Chromium: apt-get install chromium"
+    path = needed(*_NAMES)
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium's own needs another user than root
     expect.set_options(timeout=_ACTION_MS)
     with sync_playwright() as playwright:

@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Page
 
 from modelrocket import Client
 from tests.support.browser import Watched, person, running_browser
+from tests.support.programs import needed
 from tests.support.stack import REPOSITORY, RunningStack, running_stack
 
 PASSWORD = "tide-oak-88-lamp"
@@ -25,6 +26,7 @@ PASSWORD = "tide-oak-88-lamp"
 @pytest.fixture(scope="session")
 def built_site() -> Path:
     """`frontend/dist`, made anew where its sources are newer; by one process at a time."""
+    needed("node")
     folder = REPOSITORY / "build"
     folder.mkdir(exist_ok=True)
     with (folder / "site.lock").open("w") as lock:

@@ -1,8 +1,10 @@
-import { Skeleton, Stack } from '@mantine/core';
 import type { UseQueryResult } from '@tanstack/react-query';
 import { type ReactNode, useState } from 'react';
 
 import { ErrorPanel } from './ErrorPanel';
+import { Waiting } from './Waiting';
+
+const LINES = 5;
 
 interface Props<T> {
   query: UseQueryResult<T>;
@@ -18,7 +20,7 @@ interface Props<T> {
 export function Loaded<T>({ query, isEmpty, empty, pending, children }: Props<T>): ReactNode {
   const error = useLastError(query);
   if (query.data !== undefined) return isEmpty?.(query.data) ? empty : children(query.data);
-  if (error === null) return pending ?? <Lines />;
+  if (error === null) return pending ?? <Waiting lines={LINES} />;
   return <ErrorPanel error={error} retrying={query.isFetching} onRetry={() => void query.refetch()} />;
 }
 
@@ -27,14 +29,4 @@ function useLastError<T>(query: UseQueryResult<T>): Error | null {
   const [last, setLast] = useState<Error | null>(null);
   if (query.error !== null && query.error !== last) setLast(query.error);
   return query.error ?? last;
-}
-
-function Lines(): ReactNode {
-  return (
-    <Stack aria-busy="true" aria-label="Loading" role="status">
-      <Skeleton height={20} width="40%" />
-      <Skeleton height={90} />
-      <Skeleton height={90} />
-    </Stack>
-  );
 }

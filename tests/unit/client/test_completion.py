@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from modelrocket.cli import main
+from tests.support.programs import needed
 
 BASH = """
 source "$1"
@@ -46,13 +46,6 @@ def script(capsys: pytest.CaptureFixture[str], tmp_path: Path, request: pytest.F
     return path
 
 
-def installed(shell: str) -> str:
-    found = shutil.which(shell)
-    if found is None:
-        pytest.skip(f"no {shell} here")
-    return found
-
-
 @pytest.mark.parametrize("script", ["bash"], indirect=True)
 @pytest.mark.parametrize(
     ("typed", "offered"),
@@ -78,7 +71,7 @@ def test_bash_completes(tmp_path: Path, script: Path, typed: list[str], offered:
     files.mkdir()
     for name in ("model.onnx", "rows.csv"):
         (files / name).touch()
-    command = [installed("bash"), "--norc", "-c", BASH, "bash", str(script), "modelrocket", *typed]
+    command = [needed("bash"), "--norc", "-c", BASH, "bash", str(script), "modelrocket", *typed]
     done = subprocess.run(command, cwd=files, capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) == offered
     assert done.stderr == ""
@@ -88,7 +81,7 @@ def test_bash_completes(tmp_path: Path, script: Path, typed: list[str], offered:
 def test_fish_completes_with_what_each_command_does(script: Path) -> None:
     asked = f"source {script}; complete -C 'modelrocket log'; complete -C 'modelrocket upload --quant'"
     done = subprocess.run(
-        [installed("fish"), "--no-config", "-c", asked], capture_output=True, text=True, check=True
+        [needed("fish"), "--no-config", "-c", asked], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines() == [
         "login\tkeep an endpoint and its API key",
@@ -103,7 +96,7 @@ def test_zsh_completes_what_is_typed(tmp_path: Path, script: Path) -> None:
     functions = tmp_path / "functions"
     functions.mkdir()
     script.rename(functions / "_modelrocket")
-    typing = [installed("zsh"), "-f", "-c", ZSH]
+    typing = [needed("zsh"), "-f", "-c", ZSH]
     done = subprocess.run(typing, cwd=functions, capture_output=True, text=True, check=True, timeout=60)
     assert "upload" in done.stdout
     assert "--quantize" in done.stdout

@@ -1,6 +1,7 @@
 import { infiniteQueryOptions, queryOptions } from '@tanstack/react-query';
 
 import { api, call, type Schema } from '@/lib/api/client';
+import { polled } from '@/lib/polling';
 
 export type Fleet = Schema['Fleet'];
 export type Host = Schema['Host'];
@@ -14,7 +15,7 @@ const DECISIONS_MS = 5_000;
 export const fleetQuery = queryOptions({
   queryKey: ['fleet'],
   queryFn: () => call(api.GET('/v1/fleet')),
-  refetchInterval: once(FLEET_MS),
+  refetchInterval: polled(() => FLEET_MS),
 });
 
 /** The first page of what a host is to hold: a hundred versions. */
@@ -23,7 +24,7 @@ export const hostQuery = (hostId: string) =>
     queryKey: ['fleet', 'host', hostId],
     queryFn: () =>
       call(api.GET('/v1/fleet/hosts/{host_id}/versions', { params: { path: { host_id: hostId } } })),
-    refetchInterval: once(HOST_MS),
+    refetchInterval: polled(() => HOST_MS),
   });
 
 /** What was decided, as it was when first looked at; of all models where `model` is empty. */
@@ -41,13 +42,8 @@ export const latestDecisionsQuery = (model: string) =>
   queryOptions({
     queryKey: ['fleet', 'latest decisions', model],
     queryFn: () => decisionsBefore(0, model),
-    refetchInterval: DECISIONS_MS,
+    refetchInterval: polled(() => DECISIONS_MS),
   });
-
-/** Polls once there is something: before that, what failed stays in sight until it is tried again. */
-function once(everyMs: number) {
-  return (query: { state: { data: unknown } }) => (query.state.data === undefined ? false : everyMs);
-}
 
 function decisionsBefore(before: number, model: string) {
   return call(api.GET('/v1/fleet/decisions', { params: { query: { before, model } } }));
