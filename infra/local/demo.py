@@ -10,6 +10,7 @@ import os
 import sys
 import time
 import urllib.request
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +19,7 @@ from rich.console import Console
 
 import modelrocket
 from infra.local.account import log_in_command
+from infra.local.site import BUILT
 from modelrocket.config import find_api_key
 from modelrocket.errors import ModelRocketError
 
@@ -73,10 +75,17 @@ def demonstrate(console: Console) -> None:
     console.print(f"model    {deployment.model_id}  (version {deployment.version})")
     console.print("\nCall it from any language; this is the first held-out image:\n")
     print(call.curl(np.round(test_x[:1], 4)))
-    console.print(f"\nOr look: draw a digit at  [bold]{deployment.endpoint}/[/bold]")
+    console.print(f"\n{where_to_look(deployment.endpoint, BUILT)}")
     console.print("To log in there and see this model, choose a password in another terminal:\n")
     print(log_in_command(os.environ))  # noqa: TID251 - for the person who set them
     console.print()
+
+
+def where_to_look(endpoint: str, built: Path) -> str:
+    """An address is worth opening once there is something to see. `built`: the folder of the web UI."""
+    if (built / "index.html").is_file():
+        return f"Or look: draw a digit at  [bold]{endpoint}/[/bold]"
+    return f"Or look: make site  (Node 20.19 or newer), then draw a digit at  [bold]{endpoint}/[/bold]"
 
 
 def publish(deployment: modelrocket.Deployment) -> None:
