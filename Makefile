@@ -2,19 +2,28 @@
 PYTHON ?= python3
 VENV   := .venv
 RUN    := $(VENV)/bin
+EMULATOR := .venv-emulator
+LOCALSTACK := .venv-localstack
 CODE   := app.py chalicelib host_container infra client/modelrocket benchmarks tests
 
 SITE   := frontend
 BUILT  := $(SITE)/dist/index.html
+CDK    := infra/aws/cdk
 NPM    := npm --prefix $(SITE) --loglevel error
 NODE   := node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)'
 IF_NODE_IS_HERE = if ! $(NODE) 2>/dev/null; then echo "The web UI is left as it is: Node 20.19 or newer is not here."; $(if $(CI),exit 1;) else
+# What make was told itself: a variable of the environment may have the same name for another reason.
+said = $(if $(findstring command line,$(origin $(1))),$(2) "$($(1))")
+WITH = $(call said,PROFILE,--profile) $(call said,REGION,--region) $(call said,DOMAIN,--domain) \
+	$(call said,CERTIFICATE,--certificate) $(call said,MONGO_URI_SECRET,--mongo-uri-secret) \
+	$(call said,DOOR_CERTIFICATE,--door-certificate) $(call said,ALARM_EMAIL,--alarm-email) \
+	$(call said,BUDGET_USD,--budget-usd) $(call said,SIGN_UP,--sign-up) $(call said,CONCURRENCY,--concurrency)
 SITE_SOURCES = $(shell find $(SITE) -type f -not -path '*/node_modules/*' -not -path '*/dist/*' -not -name schema.d.ts)
 
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup site demo up account test bench replay explain client-matrix check fix openapi package lock clean
+.PHONY: help setup site demo up account compose-env test bench replay scale costs explain client-matrix check fix openapi package deploy destroy lock clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,7 +44,10 @@ up: $(VENV)/.installed ## start everything and keep it running; Ctrl-C stops it
 account: $(VENV)/.installed ## a log-in for the running stack's web UI: EMAIL=you@example.com
 	@$(RUN)/python -m infra.local account --email "$(EMAIL)"
 
-test: $(VENV)/.installed-dev $(BUILT) ## run every test over the real servers
+compose-env: $(VENV)/.installed ## secrets for localstack-compose.yml, into .env; ARGS='--store localstack'
+	@$(RUN)/python -m infra.compose env $(ARGS)
+
+test: $(VENV)/.installed-dev $(EMULATOR)/.installed $(LOCALSTACK)/.installed $(CDK)/node_modules/.installed $(BUILT) ## run every test over the real servers
 ifdef ARGS
 	$(RUN)/python -m pytest $(ARGS)
 else
@@ -52,6 +64,12 @@ replay: $(VENV)/.installed ## decide the local stack's last day again, bit for b
 
 simulate: $(VENV)/.installed ## scaling in virtual time on public traces: ARGS="--traces DIR", --quick, --write-docs
 	@$(RUN)/python -m benchmarks.simulate $(ARGS)
+
+scale: $(VENV)/.installed ## what breaks first at 10, 100 and 1,000 times the load: docs/scale.md; ARGS=--measure measures anew
+	@$(RUN)/python -m benchmarks.scale --write-docs $(ARGS)
+
+costs: $(VENV)/.installed ## what a deployment on AWS costs, by profile: writes the tables of docs/deploy.md
+	@$(RUN)/python -m infra.aws.costs --write-docs
 
 explain: $(VENV)/.installed ## where a model of the running stack is, and why: MODEL=digits; without, the fleet's decisions
 	@$(RUN)/modelrocket fleet $(if $(MODEL),--explain "$(MODEL)",--decisions) $(ARGS)
@@ -71,6 +89,12 @@ fix: $(VENV)/.installed-dev ## repair what style can be repaired by machine
 	$(RUN)/ruff format .
 	$(NPM) run fix
 
+deploy: $(VENV)/.installed-aws $(CDK)/node_modules/.installed package site ## the platform in your AWS account: PROFILE=small REGION=…, see docs/deploy.md
+	@$(RUN)/python -m infra.aws deploy $(WITH) $(ARGS)
+
+destroy: $(VENV)/.installed-aws ## take it away from there; keeps the models, unless MODELS=delete: REGION=…
+	@$(RUN)/python -m infra.aws destroy $(call said,REGION,--region) $(call said,MODELS,--models) $(ARGS)
+
 openapi: $(VENV)/.installed ## write the API's description anew: docs/openapi.json
 	@$(RUN)/python -c "import app; print(app.openapi.text(app.boundary.routes))" > docs/openapi.json
 
@@ -79,7 +103,7 @@ package: $(VENV)/.installed ## the control plane as Lambda takes it: build/lambd
 
 lock: $(VENV)/.installed-dev ## choose new versions and write the locked files
 	$(RUN)/pip install -q uv
-	for name in platform dev host host-gpu aws; do $(RUN)/uv pip compile -q --upgrade --universal --python-version 3.11 \
+	for name in platform compose dev host host-gpu aws emulator localstack; do $(RUN)/uv pip compile -q --upgrade --universal --python-version 3.11 \
 		--generate-hashes --no-header requirements/$$name.in -o requirements/$$name.txt; done
 	$(RUN)/uv pip compile -q --upgrade --universal --python-version 3.11.3 -c requirements/platform.txt \
 		--generate-hashes --no-header requirements/lambda.in -o requirements/lambda.txt
@@ -90,7 +114,8 @@ lock: $(VENV)/.installed-dev ## choose new versions and write the locked files
 		--generate-hashes --no-header requirements/mongo.in -o requirements/mongo.txt
 
 clean: ## remove the virtual environment, what was built and the local stack's data
-	rm -rf $(VENV) .rocket vendor build/lambda build/cdk.out build/bench build/bench-venvs $(SITE)/node_modules $(SITE)/dist
+	rm -rf $(VENV) $(EMULATOR) $(LOCALSTACK) .rocket vendor build/lambda build/cdk.out build/bench build/bench-venvs $(SITE)/node_modules $(SITE)/dist \
+		$(CDK)/node_modules
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -106,6 +131,18 @@ $(VENV)/.installed: requirements/platform.txt requirements/mongo.txt client/pypr
 $(VENV)/.installed-dev: requirements/dev.txt requirements/aws.txt $(VENV)/.installed
 	$(RUN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt -r requirements/aws.txt
 	$(RUN)/pip install -q --disable-pip-version-check -r requirements/torch.txt
+	@touch $@
+
+$(VENV)/.installed-aws: requirements/aws.txt $(VENV)/.installed
+	$(RUN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/aws.txt
+	@touch $@
+
+$(CDK)/node_modules/.installed: $(CDK)/package-lock.json
+	@if $(NODE) 2>/dev/null; then npm --prefix $(CDK) --loglevel error ci --no-audit --no-fund && touch $@; fi
+
+$(EMULATOR)/.installed $(LOCALSTACK)/.installed: .venv-%/.installed: requirements/%.txt | $(VENV)/bin/python
+	$(RUN)/python -m venv .venv-$*
+	.venv-$*/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements/$*.txt
 	@touch $@
 
 $(SITE)/node_modules/.installed: $(SITE)/package-lock.json

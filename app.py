@@ -33,4 +33,6 @@ boundary.mount(route)
 @app.schedule(Rate(1, unit=Rate.MINUTES))
 def coordinate(_event: CloudWatchEvent) -> dict[str, int]:
     """The coordinator: EventBridge's smallest step is a minute, so it loops inside."""
-    return {"passes": plane().reconciler.run()}
+    passes = plane().reconciler.run()
+    plane().gauges.tell(plane().reconciler.tally)
+    return {"passes": passes}

@@ -85,14 +85,14 @@ def measure(folder: Path, *, rounds: int, count: int, say: Callable[[str], None]
     """Rounds by what is registered. The two take turns, so that both see the same machine."""
     with running_stores(folder) as stores, stand_in_host() as port:
         hot, redis = stores.hot, ProcessTree([stores.servers.children[REDIS].pid or 0])
-        few, many = _World(port), _World(port, hosts=HOSTS)
+        few, many = World(port), World(port, hosts=HOSTS)
         say(f"registering {TOKENS:,} tokens and {MODELS:,} models")
         lanes = {
             FEW: few.register(hot, models=1, tokens=1),
             MANY: many.register(hot, models=MODELS, tokens=TOKENS),
         }
         with beating(hot, [*few.hosts, *many.hosts]):
-            order = Order(_environ(stores.servers.connections.redis_urls["gateway"]), lanes, count)
+            order = Order(environ_of_gateway(stores.servers.connections.redis_urls["gateway"]), lanes, count)
             with child("benchmarks.gatewayloop", asdict(order)) as loop:
                 turns: dict[str, list[Turn]] = {name: [] for name in lanes}
                 for number in range(rounds):
@@ -117,7 +117,7 @@ def _turn(loop: Child, lane: str, redis: ProcessTree, count: int) -> Turn:
     )
 
 
-class _World:
+class World:
     """Hosts that all are the same socket, and models that each have replicas on some of them."""
 
     def __init__(self, port: int, *, hosts: int = _REPLICAS) -> None:
@@ -126,7 +126,7 @@ class _World:
     def register(self, hot: HotState, *, models: int, tokens: int) -> list[str]:
         """Bodies of requests for some of it, spread over all of it."""
         tenant = str(uuid.uuid4())
-        records = [_version(tenant) for _ in range(models)]
+        records = [prepared_version(tenant) for _ in range(models)]
         for page in _pages(records):
             hot.put_models(ModelRecord(one.model_id, tenant, 1, active=one) for one in page)
             hot.put_replicas(self._replicas(page))
@@ -153,7 +153,7 @@ def _host(port: int) -> Heartbeat:
     return Heartbeat(host_id, uuid.uuid4().hex, LOOPBACK, port, HostState.READY, 8 << 30, 1 << 30, 0, 100)
 
 
-def _version(tenant: str) -> VersionRecord:
+def prepared_version(tenant: str) -> VersionRecord:
     inputs = (TensorSignature("modelInput", "float32", (None, 4)),)
     outputs = (TensorSignature("modelOutput", "float32", (None, 3)),)
     return VersionRecord(
@@ -184,7 +184,7 @@ def _body(token: str, record: VersionRecord) -> str:
     return json.dumps({"token": token, "model": record.model_id, "inputs": inputs})
 
 
-def _environ(redis_url: str) -> dict[str, str]:
+def environ_of_gateway(redis_url: str) -> dict[str, str]:
     """Of a control plane that only routes: its other stores are never asked."""
     return {
         "MODELROCKET_REDIS_URL": redis_url,

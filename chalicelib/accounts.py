@@ -53,6 +53,13 @@ class LogIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     password: Password
 
 
+class KnownLogIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The same where the password itself is known elsewhere. `password_hash`: argon2id, in PHC form."""
+
+    email: Email
+    password_hash: Annotated[str, Meta(pattern=r"^\$argon2id\$v=19\$m=\d+,t=\d+,p=\d+\$[\w+/]+\$[\w+/]+\Z")]
+
+
 class ChangePassword(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`password`: the one so far. All other sessions end."""
 
@@ -161,25 +168,10 @@ class Accounts:
 
         Raises InvalidRequest, NotFound, Conflict where the address has another account.
         """
-        email = read_email(asked.email)
-        check_password(asked.password, email=email)
-        account = self._store.account(account_id)
-        if account is None:
-            raise NotFound("There is no such account.")
-        owner = self._store.account_of(email)
-        if owner is not None and owner.id != account.id:
-            raise Conflict("This e-mail address has another account.")
+        check_password(asked.password, email=read_email(asked.email))
         with self._passwords.place():
-            password_hash = self._passwords.hash(asked.password)
-        changed = self._change(
-            account,
-            email=email,
-            password_hash=password_hash,
-            password_expired=False,
-            sessions_from=self._now(),
-        )
-        self._sessions.end_all(account.id)
-        return changed
+            known = KnownLogIn(asked.email, self._passwords.hash(asked.password))
+        return set_log_in(self._store, self._sessions, account_id, known, at=self._now())
 
     def _logged_in(self, asked: LogIn, source: Source) -> LoggedIn:
         began_at = self._now()
@@ -271,6 +263,29 @@ class Accounts:
 
     def _change(self, account: Account, **changes: object) -> Account:
         return change(self._store, account, **changes)
+
+
+def set_log_in(
+    store: Store, sessions: Sessions, account_id: str, known: KnownLogIn, *, at: datetime
+) -> Account:
+    """Whoever was logged in is so no more. Raises InvalidRequest, NotFound, Conflict."""
+    email = read_email(known.email)
+    account = store.account(account_id)
+    if account is None:
+        raise NotFound("There is no such account.")
+    owner = store.account_of(email)
+    if owner is not None and owner.id != account.id:
+        raise Conflict("This e-mail address has another account.")
+    changed = change(
+        store,
+        account,
+        email=email,
+        password_hash=known.password_hash,
+        password_expired=False,
+        sessions_from=at,
+    )
+    sessions.end_all(account.id)
+    return changed
 
 
 def change(store: Store, account: Account, **changes: object) -> Account:

@@ -36,7 +36,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         path: with what stands in it.
-        address: of the caller.
+        find_address: of the caller. Few routes ask for it, and it may have to be worked out.
         seed: the same for the same request under the same Idempotency-Key of the same tenant, and known to
             nobody else; what is made can be made from it, so that making it again finds it. None without
             such a key.
@@ -46,7 +46,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str
     method: str
     path: str
-    address: str
+    find_address: Callable[[], str]
     headers: Mapping[str, str]
     query: Mapping[str, str]
     raw: bytes
@@ -56,6 +56,10 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def writes(self) -> bool:
         return self.method not in ("GET", "HEAD")
+
+    @property
+    def address(self) -> str:
+        return self.find_address()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from chalicelib import cookies
+from chalicelib import cookies, edge
 from chalicelib.api import Asked
 from chalicelib.audit import Audit
 from chalicelib.auditing import entries
@@ -31,6 +31,7 @@ class RouteGuards:
     audit: Audit
     public_url: str
     monotonic: Callable[[], float]
+    edge_key: str | None = None
     pace: LocalRates = field(default_factory=lambda: LocalRates(entries_max=limits.MANAGEMENT_ACCOUNTS_MAX))
 
     def authenticate(self, asked: Asked) -> Principal:
@@ -69,3 +70,6 @@ class RouteGuards:
         """Raises nothing."""
         for entry in entries(happened):
             self.audit.record(entry)
+
+    def is_edge(self, shown: str) -> bool:
+        return edge.is_key(shown, self.edge_key)

@@ -17,13 +17,19 @@ from typing import Any, Final, Protocol
 import msgspec
 from chalice.app import Chalice, Request, Response
 
+from chalicelib import edge
 from chalicelib.api import Asked, Route, Routes
 from chalicelib.auth import Principal, require
 from chalicelib.contract import metadata
 from chalicelib.contract.errors import (
+    Draining,
+    InferenceFailed,
     InvalidRequest,
     MethodNotAllowed,
+    ModelLoading,
     ModelRocketError,
+    NoCapacity,
+    Overloaded,
 )
 from chalicelib.contract.inference import is_request_id
 from chalicelib.idempotency import Attempt
@@ -35,6 +41,9 @@ ErrorBody = Callable[[ModelRocketError, str], dict[str, Any]]
 """An error and the request's id → what the caller is told."""
 _JSON: Final = {"Content-Type": "application/json"}
 _ANY_TYPE: Final = ["*/*"]
+_GATEWAYS_ID: Final = "requestId"
+_EXPECTED: Final = (InferenceFailed, ModelLoading, Overloaded, Draining, NoCapacity)
+"""The model's own fault, or over as soon as there are more hosts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +77,9 @@ class Guards(Protocol):
     def record(self, happened: Happened) -> None:
         """Raises nothing."""
 
+    def is_edge(self, shown: str) -> bool:
+        """Whether who shows this key is the CloudFront that stands before the API."""
+
 
 class Boundary:
     """Adds routes to one Chalice object. `guards` is asked for when the first request comes."""
@@ -94,6 +106,7 @@ class Boundary:
                 with one_request():
                     return self._answered(route, asked, path)
             except ModelRocketError as error:
+                self._note(error, asked)
                 return error_response(error, asked.request_id, error_body)
             except Exception:  # the route boundary: a defect of ours must not look like the caller's
                 log.exception("unexpected", extra={"request_id": asked.request_id})
@@ -155,25 +168,50 @@ class Boundary:
         return answer, response
 
     def _asked(self, request: Any, path: str) -> Asked:
-        """Chalice's request, which is never None inside a view, as ours. Its own path is the route's."""
+        """Chalice's request, which is never None inside a view, as ours. Its own path is the route's.
+
+        The key that CloudFront shows stays here: neither routes nor the audit log see it.
+        """
         identity = request.context.get("identity") or {}
+        source = str(identity.get("sourceIp") or "")
+        headers = _headers(request)
+        shown = headers.pop(edge.HEADER, "")
+
+        def find_address() -> str:
+            if shown and self._guards().is_edge(shown):
+                return edge.address(source, headers.get(edge.FORWARDED, ""))
+            return source
+
         return Asked(
             request_id=self.request_id(request),
             method=request.method,
             path=path,
-            address=str(identity.get("sourceIp") or ""),
-            headers=_headers(request),
+            find_address=find_address,
+            headers=headers,
             query=request.query_params or {},
             raw=_raw(request),
         )
 
     def request_id(self, request: Request) -> str:
-        """The caller's own X-Request-Id where it is harmless, else a new one. The same all through."""
-        given = request.headers.get("x-request-id", "")
-        if is_request_id(given):
-            return str(given)
-        minted = request.context.setdefault("modelrocketRequestId", self._new_id())
-        return str(minted)
+        """The caller's own X-Request-Id where it is harmless, else that of API Gateway's log, which a caller
+        may have chosen too (x-amzn-RequestId), else a new one. The same all through."""
+        for given in (request.headers.get("x-request-id", ""), request.context.get(_GATEWAYS_ID, "")):
+            if is_request_id(given):
+                return str(given)
+        return str(request.context.setdefault("modelrocketRequestId", self._new_id()))
+
+    def _note(self, error: ModelRocketError, asked: Asked) -> None:
+        """In the log, where the platform itself failed: of what is refused under load there are metrics."""
+        if error.status < HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(error, _EXPECTED):
+            return
+        request: Any = self._app.current_request
+        told = {
+            "code": error.code,
+            "status": error.status,
+            "request_id": asked.request_id,
+            "gateway_request_id": request.context.get(_GATEWAYS_ID),
+        }
+        log.warning("answered with an error", extra=told)
 
     def _translate(self, request: Request, get_response: Callable[[Any], Response]) -> Response:
         """Chalice's own errors ({"Code", "Message"}) in our form."""

@@ -67,6 +67,13 @@ class RotateKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     overlap_seconds: Overlap = limits.KEY_OVERLAP_SECONDS_DEFAULT
 
 
+class Fingerprint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is kept of a key, made where the key itself stays. `hint`: as `token_hint` makes it."""
+
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    hint: Annotated[str, Meta(pattern=r"^mr_[0-9A-Za-z]{5}…\Z")]
+
+
 class KeyState(StrEnum):
     """`expiring` and `rotated` still work: until `expires_at`."""
 
@@ -183,17 +190,7 @@ class Keys:
         account = self._store.ensure_account(
             Account(id=named_account_id(account_name), name=account_name, created_at=self.now(), role=role)
         )
-        token = Token(
-            id=self._new_id(),
-            sha256=token_sha256(plain),
-            tenant=account.id,
-            kind=TokenKind.API_KEY,
-            name="local",
-            hint=token_hint(plain),
-            created_at=self.now(),
-            scopes=tuple(Scope),
-        )
-        self._store.add_token(token)
+        self._store.add_token(own_key(account.id, fingerprint(plain), id_=self._new_id(), at=self.now()))
 
     def _issue(self, seed: bytes | None, draft: Token) -> IssuedToken:
         issued = _made(seed, draft, self._new_id)
@@ -252,6 +249,24 @@ class Keys:
             return
         whose = "This account has {} API keys" if token.model_id is None else "This model has {} tokens"
         raise Conflict(f"{whose.format(live)}, which is all it may have. Revoke one first.")
+
+
+def fingerprint(plain: str) -> Fingerprint:
+    return Fingerprint(sha256=token_sha256(plain), hint=token_hint(plain))
+
+
+def own_key(tenant: str, known: Fingerprint, *, id_: str, at: datetime) -> Token:
+    """One that may do everything, for an account that the deployment makes for itself. It does not expire."""
+    return Token(
+        id=id_,
+        sha256=known.sha256,
+        tenant=tenant,
+        kind=TokenKind.API_KEY,
+        name="local",
+        hint=known.hint,
+        created_at=at,
+        scopes=tuple(Scope),
+    )
 
 
 def state(token: Token, now: datetime) -> KeyState:

@@ -92,7 +92,8 @@ class Payloads:
 
     def source(self, tenant: str, payload_id: str) -> str:
         """A URL; who fetches it finds out whether anything is there. Raises NotFound for what is no id."""
-        return self._store.presign_get(self._found(tenant, payload_id), seconds=limits.PAYLOAD_URL_SECONDS)
+        key = self._found(tenant, payload_id)
+        return self._store.presign_get_inside(key, seconds=limits.PAYLOAD_URL_SECONDS)
 
     def place(self, tenant: str, answer_id: str) -> str:
         """A URL for the answer with this id; for the same id the same place."""

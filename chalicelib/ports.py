@@ -453,6 +453,9 @@ class PayloadStore(Protocol):
     def presign_get(self, key: str, *, seconds: int) -> str:
         """A URL to fetch it, for so long. Nobody has looked whether it is there."""
 
+    def presign_get_inside(self, key: str, *, seconds: int) -> str:
+        """The same for our own hosts, who may reach the store elsewhere than callers."""
+
     def stored(self, key: str) -> StoredObject | None:
         """What is there, or None."""
 

@@ -31,6 +31,7 @@ from chalicelib.payloads import Payloads
 from chalicelib.ports import Capacity, Store
 from chalicelib.projection import TokenProjection
 from chalicelib.records import Decision
+from chalicelib.tally import Tally
 from chalicelib.tenure import Tenure
 from chalicelib.traffic import Traffic
 from chalicelib.uploads import Uploads
@@ -78,7 +79,11 @@ class Deciding:
 
 
 class Reconciler:
-    """Runs passes of the coordinator."""
+    """Runs passes of the coordinator.
+
+    Attributes:
+        tally: what the latest run has come to.
+    """
 
     def __init__(
         self, *, store: Store, hot: HotState, cases: UseCases, deciding: Deciding, loop: Loop
@@ -102,6 +107,7 @@ class Reconciler:
         self._told_deleted = False
         self._reap_after = ""
         self._recorder = Recorder(store=store, policy=deciding.policy)
+        self.tally = Tally()
 
     def run(self) -> int:
         """Passes until the invocation's time is up, or as soon as somebody wakes it; returns how many.
@@ -109,12 +115,13 @@ class Reconciler:
         A pass that fails because a store is away is logged, and the next one tries again.
         """
         ends = self._loop.monotonic() + self._loop.loop_seconds
-        passes = 0
+        passes, self.tally = 0, Tally()
         try:
             while True:
                 try:
                     self._pass()
                 except ModelRocketError as error:
+                    self.tally.failures += 1
                     log.warning("pass failed", extra={"code": error.code, "reason": error.message})
                 passes += 1
                 if self._loop.monotonic() + self._loop.tick_seconds >= ends:
@@ -153,7 +160,7 @@ class Reconciler:
             self._project,
             self._reap,
             lambda: decisions.append(self._decide()) if self._catalogue.complete else None,
-            self._cases.metering.roll_up,
+            lambda: self._cases.metering.roll_up(self.tally.count),
             self._cases.audit.settle,
             self._sweep_payloads,
         ):
@@ -205,6 +212,9 @@ class Reconciler:
         )
         self._tenure.decisions = decision.id
         self._apply(planned, sight.state, demand_at=sight.demand_at)
+        self.tally.decided(sight.state, planned, unmet=sight.unmet)
+        if self._capacity is not None and sight.state.capacity is None:
+            self.tally.failures += 1
         self._drop_replicas(self._catalogue.swept)
         return decision
 
@@ -224,6 +234,7 @@ class Reconciler:
         try:
             self._do(action, state)
         except ModelRocketError as error:
+            self.tally.failures += 1
             told = {"action": type(action).__name__, "code": error.code, "reason": error.message}
             log.warning("action failed", extra=told)
 

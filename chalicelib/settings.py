@@ -17,6 +17,8 @@ from chalicelib.coordinator.planner import Policy
 from chalicelib.prices import Prices
 
 Value = TypeVar("Value")
+_DATABASE: Final = "modelrocket"
+_EDGE_KEY: Final = re.compile(r"[A-Za-z0-9]{32,128}")
 _PASSWORD_COST: Final = re.compile(r"m=(\d{1,7}),t=(\d{1,3}),p=(\d{1,2})")
 _PASSWORD_WORK_KIB_MIN: Final = 7168 * 5
 """The least of those that are recommended, m=7168,t=5."""
@@ -58,6 +60,13 @@ class CapacityKind(StrEnum):
     ECS = "ecs"
 
 
+class GaugesKind(StrEnum):
+    """Where the coordinator tells of itself and the fleet: nowhere, or CloudWatch by way of its log."""
+
+    NONE = "none"
+    CLOUDWATCH = "cloudwatch"
+
+
 class InvalidSettings(Exception):
     """Every problem of an environment at once, one a line."""
 
@@ -68,7 +77,9 @@ class Settings:
 
     Attributes:
         s3_endpoint_url: None for AWS's own.
+        s3_public_url: where callers reach the store; None where that is where the platform does.
         dispatch_key: signs the tickets that hosts check.
+        edge_key: what CloudFront shows to be believed where a request comes from; None where there is none.
         retention_seconds: how long the bytes of what was deleted are kept.
         upload_part_bytes: larger files arrive in parts of this size.
         sign_up: who may make an account for oneself.
@@ -77,6 +88,7 @@ class Settings:
         account_concurrency_max: requests of one account under way at the same time.
         quotas: what one account may keep.
         ecs_cluster, ecs_service: where `capacity` is ECS, whose tasks are the hosts.
+        gauges: where the coordinator tells of itself and the fleet.
         policy: the coordinator's; what it does not name is as usual.
         prices: what costs are estimated with; what it does not name is as AWS lists it.
     """
@@ -86,7 +98,9 @@ class Settings:
     redis_url: str
     s3_bucket: str
     s3_endpoint_url: str | None
+    s3_public_url: str | None
     dispatch_key: bytes
+    edge_key: str | None
     public_url: str
     host_network: Network
     tick_seconds: float
@@ -101,6 +115,7 @@ class Settings:
     capacity: CapacityKind
     ecs_cluster: str
     ecs_service: str
+    gauges: GaugesKind
     policy: Policy
     prices: Prices
 
@@ -116,11 +131,13 @@ class Settings:
         ecs_default = None if capacity is CapacityKind.ECS else ""
         settings = cls(
             mongo_url=reader.read("MONGO_URL", str),
-            mongo_database=reader.read("MONGO_DATABASE", str, "modelrocket"),
+            mongo_database=reader.read("MONGO_DATABASE", str, _DATABASE),
             redis_url=reader.read("REDIS_URL", str),
             s3_bucket=reader.read("S3_BUCKET", str),
             s3_endpoint_url=reader.read("S3_ENDPOINT_URL", str, "") or None,
+            s3_public_url=reader.read("S3_PUBLIC_URL", str, "") or None,
             dispatch_key=reader.read("DISPATCH_KEY", bytes.fromhex),
+            edge_key=reader.read("EDGE_KEY", _edge_key, "") or None,
             public_url=reader.read("PUBLIC_URL", _door),
             host_network=reader.read("HOST_NETWORK", ipaddress.ip_network),
             tick_seconds=reader.read("TICK_SECONDS", float, "10"),
@@ -139,6 +156,7 @@ class Settings:
             capacity=capacity,
             ecs_cluster=reader.read("ECS_CLUSTER", str, ecs_default),
             ecs_service=reader.read("ECS_SERVICE", str, ecs_default),
+            gauges=reader.read("GAUGES", _gauges, GaugesKind.NONE),
             policy=reader.read("POLICY", _policy, "{}"),
             prices=reader.read("PRICES", _prices, "{}"),
         )
@@ -146,8 +164,34 @@ class Settings:
         return settings
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordSettings:
+    """What is enough for the records alone."""
+
+    mongo_url: str
+    mongo_database: str
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> RecordSettings:
+        """Raises InvalidSettings naming every variable that is missing or wrong."""
+        reader = _Reader(environ)
+        settings = cls(
+            mongo_url=reader.read("MONGO_URL", str),
+            mongo_database=reader.read("MONGO_DATABASE", str, _DATABASE),
+        )
+        reader.raise_problems()
+        return settings
+
+
 def _door(text: str) -> str:
     return text.rstrip("/")
+
+
+def _edge_key(text: str) -> str:
+    """What a header can hold, and nobody can guess."""
+    if text and _EDGE_KEY.fullmatch(text) is None:
+        raise ValueError("32 to 128 letters and digits expected")
+    return text
 
 
 def _positive(text: str) -> float:
@@ -181,6 +225,12 @@ def _capacity(text: str) -> CapacityKind:
     if text not in set(CapacityKind):
         raise ValueError(f"one of {', '.join(CapacityKind)} expected")
     return CapacityKind(text)
+
+
+def _gauges(text: str) -> GaugesKind:
+    if text not in set(GaugesKind):
+        raise ValueError(f"one of {', '.join(GaugesKind)} expected")
+    return GaugesKind(text)
 
 
 def _policy(text: str) -> Policy:

@@ -20,7 +20,7 @@ from chalicelib.contract import limits
 from chalicelib.contract.errors import InvalidRequest, PermissionDenied
 from chalicelib.contract.hotstate import HotState
 from chalicelib.contract.messages import Scope
-from chalicelib.contract.metering import Usage
+from chalicelib.contract.metering import MinuteOfUsage, Usage
 from chalicelib.ports import Store
 from chalicelib.records import UsageKept, UsagePeriod, UsageQuery
 
@@ -87,6 +87,10 @@ class Page:
     after: str | None
 
 
+def _nobody(_: MinuteOfUsage) -> None:
+    """Looks on."""
+
+
 class Metering:
     """The use cases of usage."""
 
@@ -95,11 +99,15 @@ class Metering:
         self._hot = hot
         self._now = now
 
-    def roll_up(self) -> int:
-        """Add up accounts' minutes that are over, oldest first. How many. Safe to run twice, and late."""
+    def roll_up(self, see: Callable[[MinuteOfUsage], None] = _nobody) -> int:
+        """Add up accounts' minutes that are over, oldest first. How many. Safe to run twice, and late.
+
+        `see` is shown each of them, of which one may come again where the last time was broken off.
+        """
         minutes = self._hot.usage_minutes()[:_MINUTES_MAX]
         for first in range(0, len(minutes), _MINUTES_AT_ONCE):
-            self._add(minutes[first : first + _MINUTES_AT_ONCE])
+            for minute in self._add(minutes[first : first + _MINUTES_AT_ONCE]):
+                see(minute)
         self._store.settle_usage(self._now() - _KEPT[Grain.MINUTE] - _HOUR, _SETTLED_AT_ONCE)
         return len(minutes)
 
@@ -128,7 +136,7 @@ class Metering:
             after=periods[-1].id.removeprefix(f"{tenant}/") if len(periods) == limit else None,
         )
 
-    def _add(self, minutes: Sequence[tuple[int, str]]) -> None:
+    def _add(self, minutes: Sequence[tuple[int, str]]) -> Sequence[MinuteOfUsage]:
         read = [self._hot.usage_of(minute, tenant) for minute, tenant in minutes]
         self._store.add_usage(read)
         self._store.mark_used(
@@ -141,6 +149,7 @@ class Metering:
         )
         for minute in read:
             self._hot.forget_usage(minute)
+        return read
 
 
 def span(question: Question, *, now: datetime) -> tuple[datetime, datetime]:

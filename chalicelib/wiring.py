@@ -32,6 +32,8 @@ from chalicelib.costs import Costs
 from chalicelib.deletion import Deletion
 from chalicelib.explaining import Explaining
 from chalicelib.fleet import Fleet
+from chalicelib.founding import Founding
+from chalicelib.gauges import Gauges
 from chalicelib.guards import RouteGuards
 from chalicelib.guessing import Guessing
 from chalicelib.idempotency import Attempts
@@ -46,7 +48,7 @@ from chalicelib.quotas import Quotas
 from chalicelib.reconciler import Deciding, Loop, Reconciler, UseCases
 from chalicelib.routing import Clocks, Dispatcher, Dispatching, Lookups, Router, Transfers
 from chalicelib.sessions import Sessions
-from chalicelib.settings import Settings
+from chalicelib.settings import GaugesKind, RecordSettings, Settings
 from chalicelib.site import Site
 from chalicelib.traffic import Traffic
 from chalicelib.uploads import Uploads
@@ -89,6 +91,7 @@ class ControlPlane:
     fleet: Fleet
     inventory: Inventory
     reconciler: Reconciler
+    gauges: Gauges
 
 
 @lru_cache(maxsize=1)
@@ -102,7 +105,9 @@ def build(environ: Mapping[str, str]) -> ControlPlane:
     settings = Settings.from_env(revealed(environ))
     store = MongoStore(settings.mongo_url, database=settings.mongo_database)
     hot = HotState.connect(settings.redis_url, timeout_seconds=_REDIS_SECONDS_MAX)
-    objects = S3Objects(settings.s3_bucket, endpoint_url=settings.s3_endpoint_url)
+    objects = S3Objects(
+        settings.s3_bucket, endpoint_url=settings.s3_endpoint_url, public_url=settings.s3_public_url
+    )
     audit = Audit(store=store, late=hot, now=_now, monotonic=time.monotonic, new_id=new_id)
     metering = Metering(store=store, hot=hot, now=_now)
     metrics = MetricsReader(store=store, hot=hot, now=_now)
@@ -153,7 +158,9 @@ def build(environ: Mapping[str, str]) -> ControlPlane:
         hot=hot,
         objects=objects,
         auth=auth,
-        guards=RouteGuards(auth, sessions, attempts, audit, settings.public_url, time.monotonic),
+        guards=RouteGuards(
+            auth, sessions, attempts, audit, settings.public_url, time.monotonic, settings.edge_key
+        ),
         sessions=sessions,
         accounts=accounts,
         operators=operators,
@@ -199,7 +206,26 @@ def build(environ: Mapping[str, str]) -> ControlPlane:
                 wait=lambda seconds: _wait(hot, seconds),
             ),
         ),
+        gauges=Gauges(
+            hot=hot, clock=time.time, write=print if settings.gauges is GaugesKind.CLOUDWATCH else None
+        ),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """What a deployment is set up with, before anything else of it is there."""
+
+    store: MongoStore
+    founding: Founding
+
+
+def build_records(environ: Mapping[str, str]) -> Records:
+    """As `build`, of the records alone. Raises InvalidSettings, DependencyFailed."""
+    settings = RecordSettings.from_env(revealed(environ))
+    store = MongoStore(settings.mongo_url, database=settings.mongo_database)
+    sessions = Sessions(store=store, now=_now, monotonic=time.monotonic, new_id=new_id)
+    return Records(store, Founding(store=store, sessions=sessions, now=_now, new_id=new_id))
 
 
 def _router(settings: Settings, store: MongoStore, hot: HotState, payloads: Payloads) -> Router:

@@ -45,10 +45,11 @@ class Remembered(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """One look. `demand_at`: as in `Remembered`, for the next."""
+    """One look. `demand_at`: as in `Remembered`, for the next. `unmet`: requests that found no host."""
 
     state: FleetState
     demand_at: float
+    unmet: int
 
 
 class World:
@@ -88,7 +89,7 @@ class World:
             memory=memory,
         )
         latest = max((sample.at for sample in demand.samples), default=now)
-        return Sight(state, max(now, latest))
+        return Sight(state, max(now, latest), sum(demand.unmet.values()))
 
     def remember(self, memory: Memory, *, demand_at: float, epoch: int) -> None:
         """Raises StaleEpoch."""

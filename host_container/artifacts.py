@@ -52,6 +52,10 @@ _PAIR: Final = ".pair"
 """Of a folder with a graph and its weights."""
 _GRAPH: Final = "model.onnx"
 _MISSING: Final = frozenset({"404", "NoSuchKey"})
+_REFUSED: Final = "AccessDenied"
+_LISTING: Final = "not authorized to perform: s3:ListBucket"
+"""What S3 says it refuses whoever asks for an object that is not there, and may not know that. Where an
+object or its key is refused it names another action."""
 
 
 class ArtifactMissing(DependencyFailed):
@@ -376,7 +380,9 @@ def _sha256(path: Path) -> str:
 
 
 def _translated(error: ClientError) -> DependencyFailed:
-    if error.response.get("Error", {}).get("Code") in _MISSING:
+    told = error.response.get("Error", {})
+    code, message = told.get("Code"), told.get("Message", "")
+    if code in _MISSING or (code == _REFUSED and _LISTING in message):
         return ArtifactMissing("The model's file is not in the store.")
     return _away()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Final
 
@@ -16,3 +17,12 @@ RIGHTS: Final[Mapping[str, str]] = {
     "~mr:rate:account:* ~mr:rate:key:* &mr:* +@all -@dangerous -@admin -scan -randomkey",
 }
 """To a user who may do nothing and name no key before."""
+
+
+def users_file(rights: Mapping[str, str], passwords: Mapping[str, str]) -> str:
+    """An ACL file of these roles and no other user. It has hashes of the passwords: random they must be."""
+    lines = ["user default off nopass resetkeys resetchannels -@all"]
+    for role, rules in rights.items():
+        digest = hashlib.sha256(passwords[role].encode()).hexdigest()
+        lines.append(f"user {role} on #{digest} resetkeys resetchannels {rules}")
+    return "\n".join(lines) + "\n"

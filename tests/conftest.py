@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,11 +19,24 @@ from chalicelib.contract import limits
 from chalicelib.contract.hotstate import HotState
 from chalicelib.contract.tokens import new_token
 from chalicelib.wiring import ControlPlane, build
-from infra.local.embedded import EmbeddedServers, embedded_servers
+from infra.local.embedded import EmbeddedServers
+from tests.support.stores import Stores, new_database, running_stores
 
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.register_profile("long", deadline=None, max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+STORES = Stores.from_env(os.environ)
+
+
+def pytest_report_header() -> str:
+    return f"stores: {STORES}"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if refusal := STORES.refusal(workers=config.getoption("numprocesses", None) or 1):
+        raise pytest.UsageError(refusal)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -37,9 +49,9 @@ def pytest_xdist_node_collection_finished(ids: list[str]) -> None:
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServers]:
-    """Valkey, the MongoDB-compatible server and S3, for the whole run."""
+    """Redis, MongoDB and S3, for the whole run: embedded, or what the environment names."""
     home: Path = tmp_path_factory.mktemp("servers")
-    with embedded_servers(home) as running:
+    with running_stores(STORES, home) as running:
         yield running
 
 
@@ -62,7 +74,7 @@ def plane(servers: EmbeddedServers, raw_redis: Any) -> ControlPlane:
     environ = {
         **servers.connections.control_plane("coordinator"),
         "MODELROCKET_MONGO_URL": servers.connections.mongo_stack_url,
-        "MODELROCKET_MONGO_DATABASE": f"test_{uuid.uuid4().hex}",
+        "MODELROCKET_MONGO_DATABASE": new_database(),
         "MODELROCKET_DISPATCH_KEY": "5a" * 32,
         "MODELROCKET_PUBLIC_URL": "http://127.0.0.1:5000",
         "MODELROCKET_HOST_NETWORK": "127.0.0.0/8",

@@ -56,7 +56,7 @@ class Cost(msgspec.Struct, frozen=True):
 
 def run(traces: Path, *, quick: bool) -> Experiment:
     """No trace is needed. `quick` leaves the largest fleet out."""
-    return shown({size: _apart(*size) for size in (SIZES[:-1] if quick else SIZES)})
+    return shown({size: apart(*size) for size in (SIZES[:-1] if quick else SIZES)})
 
 
 def shown(costs: Mapping[tuple[int, int], Sequence[Cost]]) -> Experiment:
@@ -99,7 +99,7 @@ def shown(costs: Mapping[tuple[int, int], Sequence[Cost]]) -> Experiment:
     )
 
 
-def _apart(hosts: int, models: int) -> tuple[Cost, ...]:
+def apart(hosts: int, models: int) -> tuple[Cost, ...]:
     command = [sys.executable, "-m", __name__, str(hosts), str(models)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
     return msgspec.json.decode(done.stdout, type=tuple[Cost, ...])

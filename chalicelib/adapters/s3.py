@@ -25,10 +25,11 @@ _NOT_JOINED: Final = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSma
 class S3Objects:
     """Implements `ports.ObjectStore` and `ports.PayloadStore`.
 
-    Credentials and region come from botocore's own chain.
+    Credentials and region come from botocore's own chain. What callers are given names `public_url`, where
+    they reach the store; None where that is where the platform and its hosts do.
     """
 
-    def __init__(self, bucket: str, *, endpoint_url: str | None) -> None:
+    def __init__(self, bucket: str, *, endpoint_url: str | None, public_url: str | None = None) -> None:
         config = Config(
             connect_timeout=2,
             read_timeout=10,
@@ -38,13 +39,18 @@ class S3Objects:
         )
         session = botocore.session.Session()
         self._client: Any = session.create_client("s3", endpoint_url=endpoint_url, config=config)
+        self._for_callers: Any = (
+            session.create_client("s3", endpoint_url=public_url, config=config)
+            if public_url
+            else self._client
+        )
         self._bucket = bucket
 
     def presign_upload(self, key: str, *, size: int, sha256: str) -> tuple[UploadPart, ...]:
         """One part. Length and hash are signed: the store refuses any other bytes."""
         checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
         parameters = {"Bucket": self._bucket, "Key": key, "ContentLength": size, "ChecksumSHA256": checksum}
-        url = self._client.generate_presigned_url(
+        url = self._for_callers.generate_presigned_url(
             "put_object", Params=parameters, ExpiresIn=limits.UPLOAD_URL_SECONDS
         )
         headers = {"Content-Length": str(size), "x-amz-checksum-sha256": checksum}
@@ -81,7 +87,7 @@ class S3Objects:
 
     def presign_part(self, key: str, upload_id: str, *, number: int, size: int) -> UploadPart:
         """The length is signed; what the bytes are is found out when all have come."""
-        url = self._client.generate_presigned_url(
+        url = self._for_callers.generate_presigned_url(
             "upload_part",
             Params=self._upload(key, upload_id) | {"PartNumber": number, "ContentLength": size},
             ExpiresIn=limits.UPLOAD_URL_SECONDS,
@@ -145,14 +151,17 @@ class S3Objects:
     def presign_put(self, key: str, *, size: int, seconds: int) -> UploadPart:
         """The length is signed."""
         parameters = {"Bucket": self._bucket, "Key": key, "ContentLength": size}
-        url = self._client.generate_presigned_url("put_object", Params=parameters, ExpiresIn=seconds)
+        url = self._for_callers.generate_presigned_url("put_object", Params=parameters, ExpiresIn=seconds)
         return UploadPart(method="PUT", url=url, headers={"Content-Length": str(size)}, offset=0, bytes=size)
 
     def presign_put_any(self, key: str, *, seconds: int) -> str:
-        return self._presigned("put_object", key, seconds)
+        return self._presigned(self._client, "put_object", key, seconds)
 
     def presign_get(self, key: str, *, seconds: int) -> str:
-        return self._presigned("get_object", key, seconds)
+        return self._presigned(self._for_callers, "get_object", key, seconds)
+
+    def presign_get_inside(self, key: str, *, seconds: int) -> str:
+        return self._presigned(self._client, "get_object", key, seconds)
 
     def put(self, key: str, body: bytes) -> None:
         with _translated():
@@ -204,9 +213,9 @@ class S3Objects:
                 return []
             raise
 
-    def _presigned(self, what: str, key: str, seconds: int) -> str:
+    def _presigned(self, client: Any, what: str, key: str, seconds: int) -> str:
         parameters = {"Bucket": self._bucket, "Key": key}
-        return str(self._client.generate_presigned_url(what, Params=parameters, ExpiresIn=seconds))
+        return str(client.generate_presigned_url(what, Params=parameters, ExpiresIn=seconds))
 
     def _upload(self, key: str, upload_id: str) -> dict[str, Any]:
         return {"Bucket": self._bucket, "Key": key, "UploadId": upload_id}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,4 +27,6 @@ def shown(resolved: Any) -> str:
             return f"<{name}>"
         case {"Fn::GetAtt": [name, attribute]}:
             return f"<{name}.{attribute}>"
+        case {"Fn::Sub": str(pattern)}:
+            return re.sub(r"\$\{([^}]+)\}", r"<\1>", pattern)
     return str(resolved)

@@ -43,9 +43,13 @@ _REFUSED: Final[Mapping[str, tuple[int | None, ModelRocketError]]] = {
 """By API Gateway's name of what happened; None for the status that it has chosen."""
 
 
-def definition(uri: Callable[[str], str]) -> dict[str, Any]:
-    """`uri`: a path → the function that answers it, as API Gateway calls it."""
+def definition(uri: Callable[[str], str], *, name: str) -> dict[str, Any]:
+    """`uri`: a path → the function that answers it, as API Gateway calls it.
+
+    `name`: of the API. Its metrics go by that, and a definition with another title would rename it.
+    """
     described: dict[str, Any] = TemplatedSwaggerGenerator().generate_swagger(application.app)
+    described["info"]["title"] = name
     for path, methods in described["paths"].items():
         for method in methods.values():
             method[_INTEGRATION]["uri"] = uri(path)

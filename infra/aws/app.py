@@ -9,23 +9,24 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from aws_cdk import App, Environment, Validations
 from cdk_nag import AwsSolutionsChecks
 
-from infra.aws.deployment import Deployment, InvalidContext
+from chalicelib.settings import SignUpMode
+from infra.aws import names
+from infra.aws.built import OUT, Built
+from infra.aws.deployment import Deployment, InvalidContext, said
 from infra.aws.stacks.control_plane import ControlPlane, Functions, Stores
 from infra.aws.stacks.data import Data
 from infra.aws.stacks.hosts import Fleet, Hosts
+from infra.aws.stacks.monitoring import Monitoring, Told
 from infra.aws.stacks.network import Network
+from infra.aws.stacks.setup import Program, Setup
 from infra.aws.stacks.site import Site
 from infra.aws.stacks.storage import Storage
 
-NAME: Final = "ModelRocket"
-ROOT: Final = Path(__file__).resolve().parents[2]
-OUT: Final = ROOT / "build" / "cdk.out"
 FLAGS: Final[dict[str, Any]] = {
     "@aws-cdk/aws-ec2:restrictDefaultSecurityGroup": False,  # it would take a function of its own
     "@aws-cdk/aws-ec2:uniqueImdsv2TemplateName": True,
@@ -33,6 +34,7 @@ FLAGS: Final[dict[str, Any]] = {
     "@aws-cdk/aws-s3:createDefaultLoggingPolicy": True,
     "@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy": True,
     "@aws-cdk/core:checkSecretUsage": True,
+    "@aws-cdk/core:defaultCrossStackReferences": "strong",
     "@aws-cdk/core:enablePartitionLiterals": True,
     "@aws-cdk/core:target-partitions": ["aws"],
 }
@@ -46,25 +48,11 @@ class Stacks:
     storage: Storage
     network: Network
     data: Data
+    setup: Setup
     hosts: Hosts
     control_plane: ControlPlane
     site: Site
-
-
-@dataclass(frozen=True, slots=True)
-class Built:
-    """`package`: the zip of the functions. `site`: the folder of the web UI."""
-
-    package: Path = ROOT / "build" / "lambda" / "modelrocket.zip"
-    site: Path = ROOT / "frontend" / "dist"
-
-    def missing(self) -> str | None:
-        """What to do about it."""
-        if not self.package.is_file():
-            return f"{self.package} is not there: `make package` builds it."
-        if not (self.site / "index.html").is_file():
-            return f"{self.site} is not there: `make site` builds it."
-        return None
+    monitoring: Monitoring
 
 
 def new_app(outdir: str | None) -> App:
@@ -78,26 +66,39 @@ def new_app(outdir: str | None) -> App:
 
 def build(app: App, deployment: Deployment, built: Built) -> Stacks:
     where = {"env": Environment(region=deployment.region)}
-    storage = Storage(app, f"{NAME}-Storage", upload_origin=deployment.origin, **where)
+    storage = Storage(app, names.STORAGE, upload_origin=deployment.origin, **where)
     network = Network(
         app,
-        f"{NAME}-Network",
+        names.NETWORK,
         profile=deployment.profile,
         mongo_is_outside=deployment.mongo_uri_secret is not None,
         **where,
     )
     data = Data(
         app,
-        f"{NAME}-Data",
+        names.DATA,
         network=network,
         storage=storage,
         redis=deployment.profile.redis,
         mongo=deployment.mongo_uri_secret or deployment.profile.mongo,
         **where,
     )
+    setup = Setup(
+        app,
+        names.SETUP,
+        network=network,
+        storage=storage,
+        data=data,
+        program=Program(
+            package=built.package,
+            reserved=deployment.concurrency_reserved,
+            given=said(app.node.try_get_context),
+        ),
+        **where,
+    )
     hosts = Hosts(
         app,
-        f"{NAME}-Hosts",
+        names.HOSTS,
         network=network,
         storage=storage,
         data=data,
@@ -106,29 +107,45 @@ def build(app: App, deployment: Deployment, built: Built) -> Stacks:
     )
     control_plane = ControlPlane(
         app,
-        f"{NAME}-ControlPlane",
+        names.CONTROL_PLANE,
         stores=Stores(network=network, storage=storage, data=data),
         hosts=hosts,
         public_url=deployment.origin,
-        functions=Functions(package=built.package, size=deployment.profile.functions),
+        functions=Functions(
+            package=built.package,
+            size=deployment.profile.functions,
+            reserved=deployment.concurrency_reserved,
+            sign_up=SignUpMode.OPEN if deployment.sign_up_open else SignUpMode.CLOSED,
+        ),
         **where,
     )
+    control_plane.add_stack_dependency(setup)
     site = Site(
         app,
-        f"{NAME}-Site",
+        names.SITE,
         api=control_plane.origin,
         files=built.site,
         domain=deployment.domain,
         **where,
     )
-    return Stacks(storage, network, data, hosts, control_plane, site)
+    monitoring = Monitoring(
+        app,
+        names.MONITORING,
+        control_plane=control_plane,
+        data=data,
+        profile=deployment.profile,
+        told=Told(deployment.alarm_email, deployment.budget_usd),
+        **where,
+    )
+    monitoring.add_stack_dependency(site)  # before it is there the coordinator decides nothing
+    return Stacks(storage, network, data, setup, hosts, control_plane, site, monitoring)
 
 
 def main() -> int:
     given = os.environ.get("CDK_OUTDIR")  # noqa: TID251 - an entry point; the cdk command says where it looks
     built = Built()
-    if problem := built.missing():
-        print(problem, file=sys.stderr)
+    if problems := built.missing():
+        print(*problems, sep="\n", file=sys.stderr)
         return 2
     app = new_app(given or str(OUT))
     try:

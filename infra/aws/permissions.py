@@ -57,6 +57,7 @@ COORDINATOR: Final = BucketUse(
 OF_SERVICE: Final = ("ecs:DescribeServices", "ecs:UpdateService")
 OF_TASKS: Final = ("ecs:StopTask", "ecs:UpdateTaskProtection")
 OF_CLUSTER: Final = ("ecs:ListTasks",)
+"""Of a whole cluster, which ECS asks for as of no resource: the cluster is a condition."""
 OF_NETWORK: Final = (
     "ec2:AssignPrivateIpAddresses",
     "ec2:CreateNetworkInterface",
@@ -65,4 +66,5 @@ OF_NETWORK: Final = (
     "ec2:DescribeSubnets",
     "ec2:UnassignPrivateIpAddresses",
 )
-"""What Lambda asks of the role of a function in a network, when no interface is there yet to be named."""
+"""What Lambda asks of the role of a function in a network, when no interface is there yet to be named. The
+function's own code, which runs in the same role, has nothing to do with it."""

@@ -1,19 +1,4 @@
-"""Sizes of a deployment, as data: how much of each thing there is, and what that costs a month.
-
-About, in USD of us-east-1's on-demand list prices of 2026-06 (730 hours), when nothing is asked:
-
-                                    small   standard   gpu
-    way out of the network              7        102   102   NAT instance; 7 endpoints in 2 zones
-    Redis                               9        184   184   cache.t4g.micro; two cache.m7g.large
-    MongoDB                            30        113   113   DocumentDB at half a unit; two db.t4g.medium
-    hosts that always run               0        294   384   none; two m7i.xlarge; one g4dn.xlarge
-    their disks                         0         14     7   80 GB of gp3 each
-    secrets, key                        5          5     5
-    in all                             51        712   795
-
-The hosts' own door, where there is a certificate for one, is 17 more. Requests, storage, what DocumentDB
-reads and writes, and hosts that come with demand are on top. Where MongoDB runs elsewhere its row is gone,
-and the larger sizes get a NAT gateway (33) by which functions reach it.
+"""Sizes of a deployment, as data: how much of each thing there is. `infra.aws.costs` says what that costs.
 
 small      Something to try, and to leave on: nothing runs that could be started when it is needed, and
            nothing twice. It is away for minutes when a machine or a zone fails, and hosts come with the
@@ -53,7 +38,8 @@ class MongoSize:
 class FunctionsSize:
     """How many of each may run at once: that share of what the account may run is theirs alone.
 
-    An account may run 1,000 (a new one less, until it asks), and 100 of them always belong to nobody.
+    An account may run 1,000 (a new one less, until it asks), and 100 of them always belong to nobody. All of
+    them at once are not to have more connections than MongoDB takes: docs/scale.md counts them.
     `requests_per_second`: what the API lets through, and as many at once, before the platform's own limits.
     """
 
@@ -64,13 +50,54 @@ class FunctionsSize:
 
 @dataclass(frozen=True, slots=True)
 class HostsSize:
-    """The machines that run models: as many as are needed, from `fewest` to `most`. `memory_gib`: of each."""
+    """The machines that run models: as many as are needed, from `fewest` to `most`.
+
+    `memory_gib`, `gpu_memory_gib`: of each, as AWS lists it; the latter is 0 where there is no GPU.
+    `boot_seconds`: taken for the time from asking for a host until it serves, a machine for it included.
+    """
 
     instance_type: str
     memory_gib: int
     fewest: int
     most: int
-    has_gpu: bool = False
+    boot_seconds: int
+    gpu_memory_gib: int = 0
+
+    @property
+    def has_gpu(self) -> bool:
+        return self.gpu_memory_gib > 0
+
+    @property
+    def policy(self) -> dict[str, dict[str, int]]:
+        """The coordinator's, as far as it is not as usual: docs/guides/scaling.md says what it gives."""
+        return {
+            "scaling": {
+                "hosts_min": self.fewest,
+                "hosts_max": self.most,
+                "boot_seconds": self.boot_seconds,
+                "stable_seconds": _STABLE_SECONDS,
+                "down_delay_seconds": _DOWN_DELAY_SECONDS,
+            }
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchSize:
+    """From when on somebody is told: docs/operations.md says of what. Counts are of five minutes.
+
+    Attributes:
+        requests_min: below so many a share of them says nothing.
+        errors_percent: of requests, that failed for the platform's own fault.
+        latency_seconds: in which 99 of 100 calls of the API should be answered.
+        function_failures: of one function that ended without an answer, or were refused for want of a place.
+        records_gib: what the records take, beyond which somebody should know why.
+    """
+
+    requests_min: int
+    errors_percent: int
+    latency_seconds: int
+    function_failures: int
+    records_gib: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +113,19 @@ class Profile:
     mongo: MongoSize
     functions: FunctionsSize
     hosts: HostsSize
+    watch: WatchSize
 
 
+_STABLE_SECONDS: Final = 180
+_DOWN_DELAY_SECONDS: Final = 300
+"""Where hosts take minutes to come: a longer look at the load, since what it is expected to be then is
+extrapolated from it, and no haste to give away what takes as long to get back."""
+_BOOT_SECONDS: Final = 180
+_GPU_BOOT_SECONDS: Final = 300
+"""ECS looks about once a minute for tasks without a machine; an instance, its agent and the image take the
+rest, and a GPU's image is several times as large. Nobody has measured it yet; the coordinator does so itself,
+but only for what it tells callers.
+"""
 HOSTS_NEED: Final = ("ecr.api", "ecr.dkr", "ecs", "ecs-agent", "ecs-telemetry", "logs", "secretsmanager")
 """What a machine asks for to become a host and to say what it does. S3 has a way of its own, for nothing."""
 
@@ -97,15 +135,21 @@ _SMALL: Final = Profile(
     redis=RedisSize("cache.t4g.micro", nodes=1, snapshot_days=0),
     mongo=MongoSize("", instances=1, units_max=4),
     functions=FunctionsSize(inference=40, management=10, requests_per_second=200),
-    hosts=HostsSize("m7i.xlarge", memory_gib=16, fewest=0, most=2),
+    hosts=HostsSize("m7i.xlarge", memory_gib=16, fewest=0, most=2, boot_seconds=_BOOT_SECONDS),
+    watch=WatchSize(
+        requests_min=50, errors_percent=10, latency_seconds=15, function_failures=5, records_gib=10
+    ),
 )
 _STANDARD: Final = Profile(
     name="standard",
     endpoints=HOSTS_NEED,
     redis=RedisSize("cache.m7g.large", nodes=2, snapshot_days=1),
     mongo=MongoSize("t4g.medium", instances=2),
-    functions=FunctionsSize(inference=400, management=100, requests_per_second=2_000),
-    hosts=HostsSize("m7i.xlarge", memory_gib=16, fewest=2, most=20),
+    functions=FunctionsSize(inference=400, management=90, requests_per_second=2_000),
+    hosts=HostsSize("m7i.xlarge", memory_gib=16, fewest=2, most=20, boot_seconds=_BOOT_SECONDS),
+    watch=WatchSize(
+        requests_min=500, errors_percent=2, latency_seconds=5, function_failures=20, records_gib=100
+    ),
 )
 _GPU: Final = Profile(
     name="gpu",
@@ -113,6 +157,9 @@ _GPU: Final = Profile(
     redis=_STANDARD.redis,
     mongo=_STANDARD.mongo,
     functions=_STANDARD.functions,
-    hosts=HostsSize("g4dn.xlarge", memory_gib=16, fewest=1, most=10, has_gpu=True),
+    hosts=HostsSize(
+        "g4dn.xlarge", memory_gib=16, fewest=1, most=10, boot_seconds=_GPU_BOOT_SECONDS, gpu_memory_gib=16
+    ),
+    watch=_STANDARD.watch,
 )
 PROFILES: Final[Mapping[str, Profile]] = {profile.name: profile for profile in (_SMALL, _STANDARD, _GPU)}

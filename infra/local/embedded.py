@@ -25,16 +25,17 @@ class EmbeddedServers:
 
 
 @contextmanager
-def embedded_servers(home: Path, *names: str) -> Iterator[EmbeddedServers]:
+def embedded_servers(home: Path, *names: str, external: External | None = None) -> Iterator[EmbeddedServers]:
     """The named servers (all three by default) in this folder on free ports, until the block ends.
 
-    The same folder again finds its data again. For tests; call it from the main thread.
+    What is external is not started. The same folder again finds its data again. For tests; call it from
+    the main thread.
     """
     layout = Layout(
         home=home,
         ports=assign_ports(PORT_NAMES, remembered_in=home / PORTS_FILE, generator=random.Random()),
         credentials=load_or_create(home),
-        external=External(),
+        external=external or External(),
     )
     specs = [spec for spec in server_specs(layout) if not names or spec.name in names]
     for spec in specs:

@@ -202,15 +202,15 @@ def _worker_app(target: str, folder: Path) -> WsgiGateway:
     return make_wsgi_app(target, folder)
 
 
-def serve(port: int, target: str = "app:app", folder: str | Path = BUILT) -> None:
-    """Serve until SIGTERM."""
+def serve(port: int, target: str = "app:app", folder: str | Path = BUILT, *, address: str = LOOPBACK) -> None:
+    """Serve until SIGTERM, at this address."""
     from granian import Granian
     from granian.constants import Interfaces
     from granian.log import LogLevels
 
     Granian(
         target,
-        address=LOOPBACK,
+        address=address,
         port=port,
         interface=Interfaces.WSGI,
         workers=1,

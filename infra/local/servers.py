@@ -24,13 +24,13 @@ from infra.local.files import write_private
 from infra.local.ports import LOOPBACK, accepts_connections
 from infra.local.probes import mongo_is_ready, redis_is_ready, s3_is_ready
 from infra.local.process import ChildSpec, running
-from infra.redisroles import RIGHTS
+from infra.mongoroles import put_user, rights
+from infra.redisroles import RIGHTS, users_file
 
 REDIS, MONGO, S3 = "valkey", "mongodb", "s3"
 PORT_NAMES: Final = (REDIS, MONGO, S3, "s3-master", "s3-volume", "s3-filer", "s3-admin")
 REGION: Final = "us-east-1"
 _START_SECONDS: Final = 60.0
-_USER_EXISTS: Final = 51003
 
 _REDIS_RIGHTS: Final[Mapping[str, str]] = {"stack": "~* &* +@all", **RIGHTS}
 
@@ -132,12 +132,8 @@ def _valkey_binary() -> str:
 
 
 def _acl(credentials: Credentials) -> str:
-    lines = ["user default off nopass resetkeys resetchannels -@all"]
-    for role, rules in _REDIS_RIGHTS.items():
-        password = getattr(credentials, f"redis_{role}")
-        digest = hashlib.sha256(password.encode()).hexdigest()
-        lines.append(f"user {role} on #{digest} resetkeys resetchannels {rules}")
-    return "\n".join(lines) + "\n"
+    passwords = {role: getattr(credentials, f"redis_{role}") for role in _REDIS_RIGHTS}
+    return users_file(_REDIS_RIGHTS, passwords)
 
 
 # MongoDB
@@ -213,28 +209,17 @@ def _create_mongo_users(spec: ChildSpec, *, command: tuple[str, ...], layout: La
         ready=lambda: accepts_connections(port),
     )
     with running([opened]):
-        _put_mongo_user(port, "stack", secret.mongo_stack, roles=[{"role": "root", "db": "admin"}])
-        _put_mongo_user(
-            port,
-            "control_plane",
-            secret.mongo_control_plane,
-            roles=[{"role": role, "db": DATABASE} for role in ("readWrite", "dbAdmin")],
-        )
+        _put_mongo_users(port, secret)
     write_private(mark, wanted)
 
 
-def _put_mongo_user(port: int, user: str, password: str, *, roles: list[dict[str, str]]) -> None:
+def _put_mongo_users(port: int, secret: Credentials) -> None:
     import pymongo
-    from pymongo.errors import OperationFailure
 
     url = f"mongodb://{LOOPBACK}:{port}/?directConnection=true"
     with pymongo.MongoClient[dict[str, Any]](url, serverSelectionTimeoutMS=10_000) as client:
-        try:
-            client.admin.command("createUser", user, pwd=password, roles=roles)
-        except OperationFailure as error:
-            if error.code != _USER_EXISTS:
-                raise
-            client.admin.command("updateUser", user, pwd=password, roles=roles)
+        put_user(client, "stack", secret.mongo_stack, [{"role": "root", "db": "admin"}])
+        put_user(client, "control_plane", secret.mongo_control_plane, rights(DATABASE))
 
 
 # S3

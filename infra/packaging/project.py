@@ -2,7 +2,8 @@
 
     app.py        the application, as Chalice reads it
     chalicelib/   the rest of it, as bytecode
-    vendor/       what it imports, as bytecode, also of Chalice's own part, which Chalice adds as source
+    vendor/       what it imports, as bytecode, also of Chalice's own part, which Chalice adds as source;
+                  and who is believed to sign DocumentDB's certificates
     .chalice/     its stages and their policies
 
 `chalice package` and `chalice deploy` in it, and `archive.write` of it, give functions the same files.
@@ -22,7 +23,7 @@ from typing import Final
 import chalice
 import chalice.app
 
-from infra.packaging import bytecode, contents, wheels
+from infra.packaging import bytecode, certificates, contents, wheels
 from infra.packaging.failure import CannotPackage
 
 LOCK: Final = Path("requirements/lambda.txt")
@@ -38,6 +39,7 @@ def fill(root: Path, project: Path, *, cache: Path) -> None:
     _copy_chalices(vendor / "chalice")
     _compile("terse", vendor, vendor)
     _put_beside_source(vendor / "chalice")
+    shutil.copyfile(certificates.BUNDLE, vendor / certificates.NAME)
     _copy_sources(root, project)
     _compile("whole", project, project / "chalicelib")
     shutil.copy(root / "app.py", project)

@@ -22,7 +22,19 @@ def worlds(node: str, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, 
     del node  # CDK finds it by itself
     from tests.aws.worlds import WORLDS, synthesize
 
-    return {name: synthesize(name, tmp_path_factory.mktemp(name)) for name in WORLDS}
+    return {name: synthesize(given, tmp_path_factory.mktemp(name)) for name, given in WORLDS.items()}
+
+
+@pytest.fixture(scope="session")
+def small_with_mongodb_elsewhere(
+    worlds: Mapping[str, World], tmp_path_factory: pytest.TempPathFactory
+) -> World:
+    """The same MongoDB as that of the standard size."""
+    from tests.aws.worlds import synthesize
+
+    secret = worlds["standard"].deployment.mongo_uri_secret
+    assert secret is not None
+    return synthesize({"mongo_uri_secret": secret}, tmp_path_factory.mktemp("elsewhere"))
 
 
 @pytest.fixture(params=("small", "standard", "gpu"))

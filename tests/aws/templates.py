@@ -13,6 +13,7 @@ Template = Mapping[str, Any]
 Resource = Mapping[str, Any]
 
 DOMAIN: Final = "models.example.com"
+EMAIL: Final = "ops@example.com"
 FILES: Final = ("index.html", "favicon.svg", "assets/index-1a2b3c.js", "assets/fonts/text.woff2")
 """Of a web UI."""
 

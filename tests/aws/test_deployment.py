@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from infra.aws.costs import lines, month_usd
 from infra.aws.deployment import Deployment, Domain, InvalidContext
 from infra.aws.profiles import PROFILES
 
@@ -17,7 +18,15 @@ def read(**given: str) -> Deployment:
 
 
 def test_without_a_choice_it_is_the_size_that_costs_little() -> None:
-    assert read() == Deployment(PROFILES["small"], "us-east-1", domain=None, mongo_uri_secret=None)
+    assert read() == Deployment(
+        PROFILES["small"],
+        "us-east-1",
+        domain=None,
+        mongo_uri_secret=None,
+        door_certificate=None,
+        alarm_email=None,
+        budget_usd=95,
+    )
 
 
 def test_everything_can_be_chosen() -> None:
@@ -28,6 +37,8 @@ def test_everything_can_be_chosen() -> None:
         certificate=CERTIFICATE,
         mongo_uri_secret=SECRET,
         door_certificate=DOOR_CERTIFICATE,
+        alarm_email="ops+rocket@example.com",
+        budget_usd="250",
     )
     assert chosen == Deployment(
         PROFILES["gpu"],
@@ -35,6 +46,8 @@ def test_everything_can_be_chosen() -> None:
         Domain("models.example.com", CERTIFICATE),
         mongo_uri_secret=SECRET,
         door_certificate=DOOR_CERTIFICATE,
+        alarm_email="ops+rocket@example.com",
+        budget_usd=250,
     )
     assert chosen.origin == "https://models.example.com"
 
@@ -44,6 +57,10 @@ def test_everything_can_be_chosen() -> None:
     [
         ({"profile": "huge"}, "profile: one of small, standard, gpu expected, not 'huge'."),
         ({"region": "Frankfurt"}, "region: "),
+        (
+            {"region": "xx-east-1"},
+            "region: it is not known who signs DocumentDB's certificates in xx-east-1.",
+        ),
         ({"domain": "https://example.com", "certificate": CERTIFICATE}, "domain: "),
         ({"domain": "models.example.com"}, "certificate: "),
         ({"certificate": CERTIFICATE}, "certificate: "),
@@ -53,6 +70,11 @@ def test_everything_can_be_chosen() -> None:
         ),
         ({"region": "us-east-1", "mongo_uri_secret": SECRET}, "mongo_uri_secret: "),
         ({"region": "eu-west-1", "door_certificate": CERTIFICATE}, "door_certificate: "),
+        ({"alarm_email": "ops"}, "alarm_email: "),
+        ({"alarm_email": "a@example.com, b@example.com"}, "alarm_email: "),
+        ({"budget_usd": "0"}, "budget_usd: "),
+        ({"budget_usd": "99.5"}, "budget_usd: "),
+        ({"budget_usd": "a lot"}, "budget_usd: "),
     ],
 )
 def test_a_wrong_choice_is_named(given: dict[str, str], problem: str) -> None:
@@ -60,6 +82,12 @@ def test_a_wrong_choice_is_named(given: dict[str, str], problem: str) -> None:
         read(**given)
     assert str(refused.value).startswith(problem)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_without_a_budget_it_is_half_again_what_stands_costs(name: str) -> None:
+    stands = month_usd(lines(PROFILES[name]))
+    assert read(profile=name).budget_usd == pytest.approx(1.5 * stands, abs=1)
 
 
 def test_all_wrong_choices_are_named_at_once() -> None:
@@ -77,3 +105,10 @@ def test_a_uri_with_its_password_is_refused_and_not_repeated() -> None:
     with pytest.raises(InvalidContext) as refused:
         read(mongo_uri_secret="mongodb+srv://me:hunter2@cluster.example.net/")
     assert "hunter2" not in str(refused.value)
+
+
+def test_a_mongodb_elsewhere_can_be_for_a_region_that_is_new() -> None:
+    assert (
+        read(region="xx-east-1", mongo_uri_secret=SECRET.replace("eu-west-1", "xx-east-1")).region
+        == "xx-east-1"
+    )

@@ -11,7 +11,7 @@ import pytest
 
 from chalicelib.contract import limits
 from chalicelib.uploads import MODELS
-from host_container.settings import Settings
+from host_container.settings import Isolation, Settings
 from infra.aws.profiles import PROFILES
 from tests.aws.templates import World, text
 
@@ -21,18 +21,6 @@ OWN = {"MODELROCKET_HOST_ID": "158d1c80", "MODELROCKET_HOST_ADDRESS": "10.60.17.
 GIB = 2**30
 LEAVING_SECONDS = 5
 """After what was in flight has been answered."""
-
-
-class Asked(dict[str, str]):
-    """An environment that remembers which variables were looked up."""
-
-    def __init__(self, variables: Mapping[str, str]) -> None:
-        super().__init__(variables)
-        self.names: set[str] = set()
-
-    def get(self, key: str, default: Any = None) -> Any:
-        self.names.add(key)
-        return super().get(key, default)
 
 
 def resources(world: World, kind: str) -> dict[str, Any]:
@@ -77,12 +65,7 @@ def allowed(world: World, role: str) -> Iterator[tuple[set[str], set[str]]]:
 # What a host is
 
 
-def test_a_host_takes_its_settings_as_they_are_and_no_others_are_given(world: World) -> None:
-    asked = Asked(variables(world))
-    with pytest.raises(Exception, match="HOST_ID"):
-        Settings.from_env(asked)
-    given = {name for name in asked if not name.startswith("AWS_")}
-    assert given <= asked.names
+def test_a_host_is_where_it_says_and_closes_models_in(world: World) -> None:
     assert settings(world).port == container(world)["PortMappings"][0]["ContainerPort"]
     assert str(settings(world).neighbours) == "10.60.0.0/16"
     assert settings(world).sandbox_required
@@ -128,6 +111,15 @@ def test_a_gpu_is_asked_for_only_where_there_is_one(world: World) -> None:
     parameter = world.templates["Hosts"]["Parameters"][image]["Default"]
     assert parameter.startswith("/aws/service/ecs/optimized-ami/amazon-linux-2023/")
     assert ("/gpu/" in parameter) is size.has_gpu
+
+
+def test_all_models_on_a_gpu_share_a_worker_that_leaves_some_of_its_memory(world: World) -> None:
+    """One worker, one CUDA context, one limit: how many tenants' there would be else nobody knows."""
+    size, host = world.deployment.profile.hosts, settings(world)
+    assert (host.isolation is Isolation.HOST) is size.has_gpu
+    assert (host.gpu_memory_bytes_max is not None) is size.has_gpu
+    if host.gpu_memory_bytes_max is not None:
+        assert host.memory_bytes_max <= host.gpu_memory_bytes_max <= (size.gpu_memory_gib - 3) * GIB
 
 
 def test_its_image_is_built_of_what_it_runs_and_of_nothing_else(world: World) -> None:

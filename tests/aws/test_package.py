@@ -153,6 +153,7 @@ def test_it_holds_the_application_what_it_imports_and_nothing_else(package: Pack
         "jmespath",
         "msgspec",
         "pymongo",
+        "rds-global-bundle.pem",
         "redis",
         "six.pyc",
         "urllib3",

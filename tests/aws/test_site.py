@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
+from chalicelib import edge
+from chalicelib.settings import Settings
 from infra.siteheaders import OVER_HTTPS, SECURITY, cache_control
 from tests.aws.templates import DOMAIN, FILES, World, text
+from tests.aws.test_control_plane import SECRETS, environment
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "infra" / "aws" / "stacks" / "pages.js"
@@ -55,6 +58,25 @@ def test_every_path_of_the_api_goes_to_it_as_it_came(worlds: Mapping[str, World]
     assert set(one["AllowedMethods"]) == {"GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"}
     assert one["ViewerProtocolPolicy"] == "https-only"
     assert "FunctionAssociations" not in one
+
+
+def test_the_api_is_shown_a_key_that_no_template_holds_and_nobody_else_is(world: World) -> None:
+    """By a reference that is replaced when it is deployed: to the secret that the function reads too."""
+    (shown,) = origin(world, "/v1/sessions")["OriginCustomHeaders"]
+    assert shown["HeaderName"] == edge.HEADER
+    reference = text(shown["HeaderValue"])
+    told = environment(world, "Management")["MODELROCKET_EDGE_KEY"]
+    assert reference == f"{{{{resolve:secretsmanager:{told}:SecretString:::}}}}"
+    assert "EdgeKey" in told
+    assert "OriginCustomHeaders" not in origin(world, "/")
+
+
+def test_the_key_is_one_as_the_function_takes_it(world: World) -> None:
+    made = world.named("AWS::SecretsManager::Secret", "EdgeKey")["Properties"]["GenerateSecretString"]
+    assert made["ExcludePunctuation"] and not made.get("IncludeSpace")
+    key = ("aA0" * made["PasswordLength"])[: made["PasswordLength"]]
+    told = environment(world, "Management") | SECRETS | {"MODELROCKET_EDGE_KEY": key}
+    assert Settings.from_env(told).edge_key == key
 
 
 @pytest.mark.parametrize("path", ["/", "/index.html", "/models/5f0e", "/favicon.svg", "/assets/a.js", "/v1x"])

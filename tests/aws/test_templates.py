@@ -14,17 +14,42 @@ import pytest
 
 from chalicelib.contract import limits, transfers
 from chalicelib.uploads import MODELS, STAGING
-from infra.aws.permissions import OF_NETWORK
+from infra.aws.permissions import OF_CLUSTER, OF_NETWORK
 from infra.redisroles import RIGHTS
 from tests.aws.templates import DOMAIN, World, statements, text
 
 ROOT = Path(__file__).resolve().parents[2]
 DAY = 24 * 3600
-NAMELESS = frozenset({*OF_NETWORK, "ecr:GetAuthorizationToken", "ecs:DiscoverPollEndpoint"})
+NAMELESS = frozenset({*OF_CLUSTER, *OF_NETWORK, "ecr:GetAuthorizationToken", "ecs:DiscoverPollEndpoint"})
 """Actions on what has no name yet when they are allowed."""
 
 
 # Everything
+
+
+def test_another_size_can_be_chosen_later(
+    worlds: Mapping[str, World], small_with_mongodb_elsewhere: World
+) -> None:
+    """CloudFormation keeps what another stack refers to: whoever exports it is updated first."""
+    pairs = ((worlds["small"], worlds["gpu"]), (small_with_mongodb_elsewhere, worlds["standard"]))
+    for one, other in pairs:
+        for before, after in ((one, other), (other, one)):
+            stays = exports(after)
+            lost = {name for name, value in exports(before).items() if stays.get(name) != value}
+            assert lost & imports(before.templates) == set()
+
+
+def exports(world: World) -> dict[str, Any]:
+    outputs = [one for template in world.templates.values() for one in template.get("Outputs", {}).values()]
+    return {one["Export"]["Name"]: one["Value"] for one in outputs if "Export" in one}
+
+
+def imports(part: Any) -> set[str]:
+    """The names of all that is imported somewhere in it."""
+    if isinstance(part, Mapping):
+        own = {part["Fn::ImportValue"]} if "Fn::ImportValue" in part else set()
+        return own.union(*map(imports, part.values()))
+    return set().union(*map(imports, part)) if isinstance(part, list) else set()
 
 
 def test_cfn_lint_has_nothing_to_say(worlds: Mapping[str, World]) -> None:
@@ -37,7 +62,7 @@ def test_cfn_lint_has_nothing_to_say(worlds: Mapping[str, World]) -> None:
         text=True,
         check=False,
     )
-    assert (len(paths), done.returncode, done.stdout) == (18, 0, "")
+    assert (len(paths), done.returncode, done.stdout) == (24, 0, "")
 
 
 @pytest.mark.usefixtures("node")
@@ -103,7 +128,7 @@ def test_models_outlive_the_stack_and_a_mistake(world: World) -> None:
     assert models["VersioningConfiguration"] == {"Status": "Enabled"}
     assert encryption["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
     assert models["LoggingConfiguration"]["DestinationBucketName"]["Ref"].startswith("AccessLogs")
-    assert world.one("AWS::KMS::Key")["EnableKeyRotation"] is True
+    assert {one["Properties"]["EnableKeyRotation"] for one in world.of("AWS::KMS::Key").values()} == {True}
 
 
 def test_the_store_removes_by_itself_what_nobody_will_ask_for_and_no_model(world: World) -> None:
@@ -154,6 +179,23 @@ def test_there_is_one_way_out_and_only_where_something_needs_it(worlds: Mapping[
     ]
     assert hardened == {"MetadataOptions": {"HttpTokens": "required"}}
     assert worlds["gpu"].of("AWS::EC2::InternetGateway") == {}
+
+
+def test_the_way_out_tries_until_it_has_what_it_routes_with(
+    worlds: Mapping[str, World], tmp_path: Path
+) -> None:
+    """dnf is killed where memory is short, and fails beside another dnf."""
+    script = text(worlds["small"].one("AWS::EC2::Instance")["UserData"]["Fn::Base64"]).splitlines()
+    (install,) = [line for line in script if "yum install" in line]
+    assert script.index("swapon /swap") < script.index(install) < script.index("systemctl start iptables")
+    tries = tmp_path / "tries"
+    for name, does in (("yum", f"echo >> {tries}; test $(wc -l < {tries}) -eq 3"), ("sleep", "true")):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\n{does}\n")
+        program.chmod(0o755)
+    path = f"{tmp_path}:/usr/bin:/bin"
+    subprocess.run(["bash", "-c", install], env={"PATH": path}, check=True, timeout=30)
+    assert len(tries.read_text().splitlines()) == 3
 
 
 @pytest.mark.parametrize("name", ["standard", "gpu"])

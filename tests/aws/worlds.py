@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from infra.aws.app import NAME, Built, build, new_app
+from infra.aws.app import build, new_app
+from infra.aws.built import Built
 from infra.aws.deployment import Deployment
-from tests.aws.templates import DOMAIN, FILES, World
+from infra.aws.names import NAME
+from tests.aws.templates import DOMAIN, EMAIL, FILES, World
 
 WORLDS: Final[Mapping[str, Mapping[str, str]]] = {
     "small": {},
@@ -19,13 +21,15 @@ WORLDS: Final[Mapping[str, Mapping[str, str]]] = {
         "certificate": "arn:aws:acm:us-east-1:123456789012:certificate/0a1b2c3d-0000-1111-2222-333344445555",
         "mongo_uri_secret": "arn:aws:secretsmanager:us-east-1:123456789012:secret:atlas-AbCdEf",
         "door_certificate": "arn:aws:acm:us-east-1:123456789012:certificate/4d5e6f70",
+        "alarm_email": EMAIL,
+        "budget_usd": "1000",
     },
     "gpu": {"profile": "gpu"},
 }
 """By the profile's name: on its own, with everything that one may bring, and the largest on its own."""
 
 
-def synthesize(name: str, folder: Path) -> World:
+def synthesize(context: Mapping[str, str], folder: Path) -> World:
     """Raises AssertionError where cdk-nag finds something that nobody has acknowledged."""
     files, package = folder / "files", folder / "modelrocket.zip"
     package.write_bytes(b"")
@@ -34,7 +38,7 @@ def synthesize(name: str, folder: Path) -> World:
         (files / path).write_text(path)
     out = folder / "cdk.out"
     app = new_app(str(out))
-    deployment = Deployment.from_context(WORLDS[name].get)
+    deployment = Deployment.from_context(context.get)
     build(app, deployment, Built(package, files))
     try:
         app.synth()

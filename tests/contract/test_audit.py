@@ -22,6 +22,7 @@ from chalicelib.contract.tokens import new_token
 from chalicelib.records import AuditEntry, AuditOutcome
 from chalicelib.wiring import new_id
 from infra.local.embedded import EmbeddedServers
+from tests.support.stores import new_database
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 ALICE = Principal(tenant="alice", hint="mr_alice…", scopes=frozenset({Scope.KEYS}))
@@ -61,7 +62,7 @@ class Log:
 
 @pytest.fixture
 def log(servers: EmbeddedServers, hot: HotState) -> Log:
-    store = MongoStore(servers.connections.mongo_stack_url, database=f"test_{new_id()}")
+    store = MongoStore(servers.connections.mongo_stack_url, database=new_database())
     store.create_indexes()
     return Log(store, hot)
 

@@ -19,9 +19,9 @@ from chalicelib.contract.messages import Replica, ReplicaState
 from chalicelib.coordinator.planner import Assign, ForgetHost, Policy, Reason, SetCapacity
 from chalicelib.ports import Standing
 from chalicelib.records import Decision
-from chalicelib.wiring import new_id
 from infra.local.embedded import EmbeddedServers
 from tests.support.coordinating import assign, take_over
+from tests.support.stores import new_database
 from tests.support.waiting import wait_for
 from tests.unit.test_choice import host
 
@@ -30,7 +30,7 @@ AT = datetime.now(UTC).replace(microsecond=0)
 
 @pytest.fixture
 def store(servers: EmbeddedServers) -> MongoStore:
-    store = MongoStore(servers.connections.mongo_stack_url, database=f"test_{new_id()}")
+    store = MongoStore(servers.connections.mongo_stack_url, database=new_database())
     store.create_indexes()
     return store
 

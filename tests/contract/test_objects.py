@@ -14,7 +14,8 @@ from chalicelib.adapters.s3 import S3Objects
 from chalicelib.contract import limits
 from chalicelib.contract.errors import Conflict, DependencyFailed
 from chalicelib.ports import StoredPart, UploadPart
-from chalicelib.wiring import ControlPlane
+from infra.local.embedded import EmbeddedServers
+from tests.support.localstack import is_emulator
 from tests.support.waiting import wait_for
 
 DATA = b"the bytes of a model" * 1_000
@@ -22,8 +23,11 @@ SHA256 = hashlib.sha256(DATA).hexdigest()
 
 
 @pytest.fixture
-def objects(plane: ControlPlane) -> S3Objects:
-    return plane.objects
+def objects(servers: EmbeddedServers, monkeypatch: pytest.MonkeyPatch) -> S3Objects:
+    access = servers.connections.s3
+    for name, value in access.environment().items():
+        monkeypatch.setenv(name, value)
+    return S3Objects(access.bucket, endpoint_url=access.endpoint_url)
 
 
 @pytest.fixture
@@ -76,7 +80,14 @@ def test_the_grant_is_for_this_key_and_method_only(objects: S3Objects, key: str)
     elsewhere = part.url.replace(key, f"staging/{uuid.uuid4()}")
     assert httpx.put(elsewhere, content=DATA, headers=part.headers).status_code == 403
     assert httpx.get(part.url).status_code == 403
+
+
+def test_without_a_grant_nothing_is_stored(servers: EmbeddedServers, objects: S3Objects, key: str) -> None:
+    if is_emulator(servers.connections.s3.endpoint_url or ""):
+        pytest.skip("emulators of AWS let anybody in")
+    [part] = objects.presign_upload(key, size=len(DATA), sha256=SHA256)
     assert httpx.put(part.url.partition("?")[0], content=DATA).status_code == 403
+    assert objects.stored(key) is None
 
 
 def test_a_checked_upload_is_kept_as_it_was_checked(objects: S3Objects, key: str) -> None:
@@ -107,7 +118,8 @@ def test_an_upload_that_changed_after_the_check_is_not_kept(objects: S3Objects, 
     assert objects.stored(kept) is None
 
 
-def test_f18_a_store_that_is_away_is_a_retryable_error(plane: ControlPlane) -> None:
+@pytest.mark.usefixtures("objects")
+def test_f18_a_store_that_is_away_is_a_retryable_error() -> None:
     away = S3Objects("bucket", endpoint_url="http://127.0.0.1:9")
     with pytest.raises(DependencyFailed) as raised:
         away.stored("key")

@@ -16,10 +16,10 @@ from chalicelib.contract.latency import Took
 from chalicelib.contract.metering import Measures, MinuteOfUsage, Outcome, Usage, UsageKey, together
 from chalicelib.records import UsageKept, UsagePeriod, UsageQuery
 from chalicelib.usage import Metering
-from chalicelib.wiring import new_id
 from infra.local.embedded import EmbeddedServers
 from tests.contract.test_store import token
 from tests.support.metering import make_past
+from tests.support.stores import new_database
 from tests.support.waiting import wait_for
 
 KEY = UsageKey("alice", "key-1", "m1", 1)
@@ -71,7 +71,7 @@ def teller(hot: HotState) -> Teller:
 
 @pytest.fixture
 def store(servers: EmbeddedServers) -> MongoStore:
-    store = MongoStore(servers.connections.mongo_stack_url, database=f"test_{new_id()}")
+    store = MongoStore(servers.connections.mongo_stack_url, database=new_database())
     store.create_indexes()
     return store
 
@@ -246,6 +246,7 @@ def test_what_one_key_used_is_found_without_looking_at_the_others(store: MongoSt
         assert told is not None
         explained = store._usage[kept].find(told["command"]["filter"]).sort("_id", 1).explain()
         assert explained["executionStats"]["totalDocsExamined"] == 1
+    database.command("profile", 0)
 
 
 JUNK = (

@@ -16,6 +16,7 @@ from chalicelib.contract.errors import DependencyFailed
 from chalicelib.contract.hotstate.wire import Wires, packed
 from infra.local.embedded import EmbeddedServers
 from tests.support.faultyproxy import FaultyProxy, Line
+from tests.support.links import port_of
 
 PING = packed("PING")
 
@@ -51,9 +52,7 @@ class Middlebox(FaultyProxy):
 
 @pytest.fixture
 def proxy(servers: EmbeddedServers) -> Iterator[Middlebox]:
-    port = urlsplit(servers.connections.redis_urls["gateway"]).port
-    assert port
-    proxy = Middlebox(port)
+    proxy = Middlebox(port_of(servers.connections.redis_urls["gateway"]))
     thread = threading.Thread(target=proxy.serve)
     thread.start()
     try:

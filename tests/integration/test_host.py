@@ -23,6 +23,7 @@ from infra.local.embedded import EmbeddedServers
 from infra.local.probes import s3_client
 from tests.support import onnx_models
 from tests.support.coordinating import assign
+from tests.support.faultyproxy import Line
 from tests.support.hosts import (
     ROOT,
     HostProcess,
@@ -35,6 +36,7 @@ from tests.support.hosts import (
     running_host,
     store,
 )
+from tests.support.links import linked, port_of, through
 from tests.support.processes import alive, descendants, running_module
 from tests.support.waiting import wait_for
 
@@ -201,14 +203,19 @@ def test_f02_a_flushed_hot_state_is_told_everything_again(
 
 
 def test_f05_while_the_hot_state_hangs_the_host_serves_what_it_has(
-    host: HostProcess, hot: HotState, servers: EmbeddedServers
+    hot: HotState, servers: EmbeddedServers, tmp_path: Path
 ) -> None:
-    record = prepare(hot, servers, onnx_models.marked(7))
-    with stopped(servers.children["valkey"].pid):
-        wait_for(lambda: host.events("hot_state")[-1]["connected"] is False, what="the host to notice")
-        assert host.infer(record, ONE).status == 200
-        assert host.get("/readyz").status == 200
-    wait_for(lambda: host.events("hot_state")[-1]["connected"] is True, what="the host to reconnect")
+    url = servers.connections.redis_urls["host"]
+    with linked(port_of(url)) as link:
+        environ = {"MODELROCKET_REDIS_URL": through(url, link)}
+        with running_host(servers, tmp_path, environ=environ) as host:
+            record = prepare(hot, servers, onnx_models.marked(7))
+            link.line = Line.BLACKHOLE
+            wait_for(lambda: host.events("hot_state")[-1]["connected"] is False, what="the host to notice")
+            assert host.infer(record, ONE).status == 200
+            assert host.get("/readyz").status == 200
+            link.line = Line.PASS
+            wait_for(lambda: host.events("hot_state")[-1]["connected"] is True, what="the host to reconnect")
 
 
 def test_f34_a_host_boots_and_stops_while_its_stores_are_away(

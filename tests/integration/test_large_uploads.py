@@ -18,7 +18,9 @@ from chalicelib.ports import UploadPart
 from chalicelib.records import Version, VersionState
 from chalicelib.uploads import AnnouncedFile, BeginUpload, BegunUpload
 from chalicelib.wiring import ControlPlane
+from infra.local.embedded import EmbeddedServers
 from tests.support.hosts import HostProcess
+from tests.support.localstack import is_emulator
 from tests.support.waiting import wait_for
 
 PART = limits.UPLOAD_PART_BYTES_MIN
@@ -142,7 +144,11 @@ def test_a_part_that_arrives_twice_counts_once(plane: ControlPlane, alice: Princ
     assert body["Body"].read() == WEIGHTS
 
 
-def test_completing_many_times_at_once_has_one_effect(plane: ControlPlane, alice: Principal) -> None:
+def test_completing_many_times_at_once_has_one_effect(
+    servers: EmbeddedServers, plane: ControlPlane, alice: Principal
+) -> None:
+    if is_emulator(servers.connections.s3.endpoint_url or ""):
+        pytest.skip("LocalStack shows an object without bytes while its parts are being joined")
     begun = plane.uploads.begin(alice, TWO_FILES)
     for part in begun.parts:
         put(part)

@@ -31,9 +31,9 @@ from chalicelib.metrics import Metrics, MetricsReader
 from chalicelib.prices import Prices
 from chalicelib.records import Model, UsageKept, Version, VersionState
 from chalicelib.usage import Grain, Metering, Question
-from chalicelib.wiring import new_id
 from infra.local.embedded import EmbeddedServers
 from tests.support.metering import make_past
+from tests.support.stores import new_database
 
 ALICE = Principal("alice", "mr_…", frozenset({Scope.MODELS_READ}))
 MALLORY = Principal("mallory", "mr_…", frozenset({Scope.MODELS_READ}))
@@ -78,7 +78,7 @@ class Shown:
 
 @pytest.fixture
 def shown(servers: EmbeddedServers, hot: HotState) -> Shown:
-    store = MongoStore(servers.connections.mongo_stack_url, database=f"test_{new_id()}")
+    store = MongoStore(servers.connections.mongo_stack_url, database=new_database())
     store.create_indexes()
     return Shown(store, hot)
 

@@ -29,10 +29,11 @@ from chalicelib.contract.metering import Measures, MinuteOfUsage, Usage, UsageKe
 from chalicelib.ports import HostReply
 from chalicelib.routing import InferenceCall
 from chalicelib.usage import Grain, Metering, Question
-from chalicelib.wiring import ControlPlane, new_id
+from chalicelib.wiring import ControlPlane
 from infra.local.embedded import EmbeddedServers
 from tests.support.metering import make_past
 from tests.support.played import INPUTS, Play, World, goes_away, says
+from tests.support.stores import new_database
 from tests.support.waiting import wait_for
 
 NOW = datetime(2026, 3, 4, 5, 30, tzinfo=UTC)
@@ -234,7 +235,7 @@ class Shown:
 
 @pytest.fixture
 def empty(servers: EmbeddedServers, hot: HotState) -> Shown:
-    store = MongoStore(servers.connections.mongo_stack_url, database=f"test_{new_id()}")
+    store = MongoStore(servers.connections.mongo_stack_url, database=new_database())
     store.create_indexes()
     return Shown(store, hot)
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
-_ARN: Final = "arn:aws:ecs:eu-west-1:123456789012:task/rocket/"
 _PAGE: Final = 3
 _AT_ONCE: Final = 10
 
@@ -22,12 +21,16 @@ _AT_ONCE: Final = 10
 @dataclass(slots=True)
 class EcsService:
     """Attributes:
+    name, cluster, region: whose tasks they are, and where.
     desired: its count. `tasks`: ids of those that run, the oldest first; `protected`: which may not go.
     calls: names of the operations that changed something, in order. `stopped`: ids of tasks that ended.
     starts: whether it has room for more tasks. `throttled`: it refuses everything.
     unprotectable: tasks that cannot be protected now, as while they are deployed anew.
     """
 
+    name: str = "hosts"
+    cluster: str = "rocket"
+    region: str = "eu-west-1"
     desired: int = 0
     tasks: list[str] = field(default_factory=list)
     protected: set[str] = field(default_factory=set)
@@ -39,6 +42,11 @@ class EcsService:
     unprotectable: set[str] = field(default_factory=set)
     _started: int = 0
 
+    @property
+    def tasks_arn(self) -> str:
+        """Of each task, but for its id."""
+        return f"arn:aws:ecs:{self.region}:123456789012:task/{self.cluster}/"
+
     def settle(self) -> None:
         """What its scheduler does by and by."""
         while self.starts and len(self.tasks) < self.desired:
@@ -49,16 +57,19 @@ class EcsService:
                 self._end(task)
 
     def answer(self, operation: str, asked: dict[str, Any]) -> dict[str, Any]:
-        assert asked["cluster"] == "rocket"
+        assert asked["cluster"] == self.cluster
         match operation:
             case "DescribeServices":
-                assert asked["services"] == ["hosts"]
+                assert asked["services"] == [self.name]
                 return {"services": [{"desiredCount": self.desired}], "failures": []}
             case "ListTasks":
-                assert (asked["serviceName"], asked["desiredStatus"]) == ("hosts", "RUNNING")
+                assert (asked["serviceName"], asked["desiredStatus"]) == (self.name, "RUNNING")
                 first = int(asked.get("nextToken", 0))
                 more = {"nextToken": str(first + _PAGE)} if first + _PAGE < len(self.tasks) else {}
-                return {"taskArns": [_ARN + one for one in self.tasks[first : first + _PAGE]], **more}
+                return {
+                    "taskArns": [self.tasks_arn + one for one in self.tasks[first : first + _PAGE]],
+                    **more,
+                }
         self.calls.append(operation)
         match operation:
             case "UpdateService":
@@ -67,7 +78,7 @@ class EcsService:
             case "UpdateTaskProtection":
                 return self._protect(asked)
             case "StopTask":
-                self._end(asked["task"].removeprefix(_ARN))
+                self._end(asked["task"].removeprefix(self.tasks_arn))
                 return {"task": {}}
         raise AssertionError(f"{operation} is more than the coordinator may do")
 
@@ -75,7 +86,7 @@ class EcsService:
         assert 0 < len(asked["tasks"]) <= _AT_ONCE
         failures = []
         for arn in asked["tasks"]:
-            task = arn.removeprefix(_ARN)
+            task = arn.removeprefix(self.tasks_arn)
             if task not in self.tasks:
                 failures.append({"arn": arn, "reason": "MISSING"})
             elif task in self.unprotectable:

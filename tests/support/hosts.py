@@ -135,6 +135,17 @@ def running_host(
     """A host for as long as the block lasts; killed at its end if it still runs."""
     host_id, port = f"host-{uuid.uuid4().hex[:8]}", free_port()
     environment = host_environment(servers, folder, host_id=host_id, port=port) | dict(environ or {})
+    with host_process(environment, folder, host_id=host_id, port=port) as host:
+        if ready:
+            host.wait_ready()
+        yield host
+
+
+@contextmanager
+def host_process(
+    environment: Mapping[str, str], folder: Path, *, host_id: str, port: int
+) -> Iterator[HostProcess]:
+    """With nothing but this environment; its id and port are known to the caller alone."""
     log = folder / f"{host_id}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -144,11 +155,8 @@ def running_host(
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    host = HostProcess(host_id, port, process, log)
     try:
-        if ready:
-            host.wait_ready()
-        yield host
+        yield HostProcess(host_id, port, process, log)
     finally:
         process.send_signal(signal.SIGCONT)
         process.kill()

@@ -20,6 +20,7 @@ from chalicelib.operators import Operators
 from chalicelib.sessions import Sessions, Source
 from chalicelib.settings import HashCost, SignUpMode
 from infra.local.embedded import EmbeddedServers
+from tests.support.stores import new_database
 
 PASSWORD: Final = "tide-oak-88-lamp"
 HERE: Final = Source("192.0.2.1", "a browser")
@@ -86,7 +87,7 @@ class People:
 
 def fresh_store(servers: EmbeddedServers) -> MongoStore:
     """A database of its own."""
-    store = MongoStore(servers.connections.mongo_stack_url, database=f"test_{uuid.uuid4().hex}")
+    store = MongoStore(servers.connections.mongo_stack_url, database=new_database())
     store.create_indexes()
     return store
 

@@ -46,7 +46,7 @@ def happened(
         request_id="req-1",
         method="POST",
         path="/v1/…",
-        address="192.0.2.7",
+        find_address=lambda: "192.0.2.7",
         headers={"user-agent": "python", "authorization": "Bearer s3cret", "cookie": "s3cret"},
         query={"q": "s3cret"},
         raw=b"s3cret",

@@ -13,7 +13,9 @@ from chalicelib.contract import limits
 from chalicelib.contract.errors import RateLimited
 from chalicelib.guards import RouteGuards
 
-ASKED = Asked(request_id="r", method="GET", path="/v1/models", address="", headers={}, query={}, raw=b"")
+ASKED = Asked(
+    request_id="r", method="GET", path="/v1/models", find_address=str, headers={}, query={}, raw=b""
+)
 
 
 class Clock:

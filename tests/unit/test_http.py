@@ -14,7 +14,16 @@ from chalice.test import Client
 from benchmarks.gatewayloop import event
 from chalicelib.api import Asked, Routes
 from chalicelib.auth import Principal
-from chalicelib.contract.errors import Conflict, DependencyFailed, Unauthenticated
+from chalicelib.contract.errors import (
+    Conflict,
+    DeadlineExceeded,
+    DependencyFailed,
+    InferenceFailed,
+    ModelRocketError,
+    NoCapacity,
+    Overloaded,
+    Unauthenticated,
+)
 from chalicelib.contract.messages import Scope
 from chalicelib.http import Boundary, Happened
 from chalicelib.idempotency import Attempt, Attempts
@@ -22,6 +31,7 @@ from tests.support.attempts import KeptAttempts, ticking
 
 READER = Principal("alice", "mr_read…", frozenset({Scope.MODELS_READ}))
 WRITER = Principal("alice", "mr_both…", frozenset({Scope.MODELS_READ, Scope.MODELS_WRITE}))
+EDGE_KEY = "shown-by-cloudfront"
 
 
 class Thing(msgspec.Struct, forbid_unknown_fields=True):
@@ -54,6 +64,9 @@ class Guarded:
 
     def record(self, happened: Happened) -> None:
         self.happened.append(happened)
+
+    def is_edge(self, shown: str) -> bool:
+        return shown == EDGE_KEY
 
 
 class Toy:
@@ -301,3 +314,93 @@ def test_headers_are_read_by_their_names_in_lower_case(toy: Toy) -> None:
     toy.app(event("/inference", "{}"), None)
     assert toy.calls[0]["content-type"] == "application/json"
     assert "Content-Type" not in toy.calls[0]
+
+
+# Behind CloudFront.
+
+
+def through_cloudfront(key: str, *, header: str = "X-ModelRocket-Edge-Key") -> dict[str, Any]:
+    """As API Gateway sends what CloudFront has sent, for a caller that has forged one address."""
+    sent = event("/things", '{"name": "x"}')
+    sent["requestContext"]["identity"] = {"sourceIp": "130.176.100.154", "userAgent": "Amazon CloudFront"}
+    sent["headers"] |= {
+        "authorization": "Bearer writer",
+        header: key,
+        "Via": "2.0 0ab1.cloudfront.net (CloudFront)",
+        "X-Forwarded-For": "10.0.0.1, 203.0.113.7, 130.176.100.154",
+    }
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("key", "address"),
+    [(EDGE_KEY, "203.0.113.7"), ("guessed", "130.176.100.154"), ("", "130.176.100.154")],
+)
+def test_who_shows_the_key_is_believed_who_called(toy: Toy, key: str, address: str) -> None:
+    assert toy.app(through_cloudfront(key), None)["statusCode"] == 201
+    [entry] = toy.guards.happened
+    assert entry.asked.address == address
+
+
+def test_who_calls_the_api_itself_is_who_it_is(toy: Toy) -> None:
+    sent = through_cloudfront(EDGE_KEY)
+    del sent["headers"]["X-ModelRocket-Edge-Key"]
+    toy.app(sent, None)
+    assert toy.guards.happened[0].asked.address == "130.176.100.154"
+
+
+@pytest.mark.parametrize(
+    "header", ["X-ModelRocket-Edge-Key", "x-modelrocket-edge-key", "X-MODELROCKET-EDGE-KEY"]
+)
+def test_the_key_goes_no_further(toy: Toy, header: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Nor does it when a route has a defect, which is written to the log as it is."""
+    toy.raises = [ZeroDivisionError("a defect")]
+    with caplog.at_level(0):
+        answer = toy.app(through_cloudfront(EDGE_KEY, header=header), None)
+    [entry] = toy.guards.happened
+    assert answer["statusCode"] == 500
+    assert "ZeroDivisionError" in caplog.text
+    logged = [str(vars(record)) for record in caplog.records]
+    for told in (str(answer), str(entry), str(entry.asked.headers), caplog.text, *logged):
+        assert EDGE_KEY not in told
+
+
+# In the logs.
+
+
+def test_an_answer_is_found_in_api_gateways_log_by_its_id(toy: Toy) -> None:
+    sent = event("/inference", "{}")
+    assert toy.app(sent, None)["headers"]["X-Request-Id"] == sent["requestContext"]["requestId"]
+    sent["headers"]["X-Request-Id"] = "mine-1"
+    assert toy.app(sent, None)["headers"]["X-Request-Id"] == "mine-1"
+
+
+def test_an_id_that_a_caller_made_api_gateway_take_is_no_more_trusted(toy: Toy) -> None:
+    """By x-amzn-RequestId."""
+    sent = event("/inference", "{}")
+    for given in ("a\r\nSet-Cookie: b=c", "x" * 1000):
+        sent["requestContext"]["requestId"] = given
+        assert given not in toy.app(sent, None)["headers"]["X-Request-Id"]
+
+
+@pytest.mark.parametrize(
+    ("error", "noted"),
+    [
+        (DependencyFailed("A store is away."), True),
+        (DeadlineExceeded("Too late."), True),
+        (NoCapacity("No host."), False),
+        (Overloaded("Too much."), False),
+        (InferenceFailed("The model's own fault."), False),
+        (Conflict("The caller's own fault."), False),
+    ],
+)
+def test_what_the_platform_failed_in_is_logged_with_both_ids(
+    toy: Toy, error: ModelRocketError, noted: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    toy.raises = [error]
+    sent = event("/things", '{"name": "x"}')
+    sent["headers"] |= {"authorization": "Bearer writer", "X-Request-Id": "mine-1"}
+    assert toy.app(sent, None)["statusCode"] == error.status
+    logged = [record for record in caplog.records if record.message == "answered with an error"]
+    told = [(vars(one)["code"], vars(one)["request_id"], vars(one)["gateway_request_id"]) for one in logged]
+    assert told == ([(error.code, "mine-1", "bench")] if noted else [])

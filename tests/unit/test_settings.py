@@ -10,6 +10,7 @@ from chalicelib.published import QuotaLimits, published
 from chalicelib.settings import (
     AccountQuotas,
     CapacityKind,
+    GaugesKind,
     HashCost,
     InvalidSettings,
     Settings,
@@ -38,6 +39,18 @@ def test_all_that_is_missing_is_named_at_once() -> None:
     with pytest.raises(InvalidSettings) as refused:
         Settings.from_env({})
     assert {line.split(":")[0] for line in str(refused.value).splitlines()} == set(ENVIRON)
+
+
+@pytest.mark.parametrize("given", ["short", "k" * 129, "k" * 31 + " ", "k" * 40 + "\n", "é" * 40])
+def test_a_key_that_no_header_holds_or_somebody_guesses_is_refused_and_not_repeated(given: str) -> None:
+    with pytest.raises(InvalidSettings, match="MODELROCKET_EDGE_KEY: 32 to 128 letters") as refused:
+        Settings.from_env({**ENVIRON, "MODELROCKET_EDGE_KEY": given})
+    assert given not in str(refused.value)
+
+
+def test_cloudfronts_key_may_be_left_out() -> None:
+    assert Settings.from_env(ENVIRON).edge_key is None
+    assert Settings.from_env({**ENVIRON, "MODELROCKET_EDGE_KEY": "k" * 64}).edge_key == "k" * 64
 
 
 @pytest.mark.parametrize("given", ["5242879", "0", "-5242880", "many"])
@@ -109,6 +122,14 @@ def test_nobody_starts_hosts_unless_it_is_said_who_does() -> None:
     assert Settings.from_env({**ENVIRON, "MODELROCKET_CAPACITY": "local"}).capacity is CapacityKind.LOCAL
     with pytest.raises(InvalidSettings, match="MODELROCKET_CAPACITY: one of none, local, ecs expected"):
         Settings.from_env({**ENVIRON, "MODELROCKET_CAPACITY": "kubernetes"})
+
+
+def test_the_coordinator_tells_nobody_of_itself_unless_it_is_said_where() -> None:
+    assert Settings.from_env(ENVIRON).gauges is GaugesKind.NONE
+    told = Settings.from_env({**ENVIRON, "MODELROCKET_GAUGES": "cloudwatch"})
+    assert told.gauges is GaugesKind.CLOUDWATCH
+    with pytest.raises(InvalidSettings, match="MODELROCKET_GAUGES: one of none, cloudwatch expected"):
+        Settings.from_env({**ENVIRON, "MODELROCKET_GAUGES": "statsd"})
 
 
 def test_an_ecs_service_is_named_where_it_starts_hosts() -> None:

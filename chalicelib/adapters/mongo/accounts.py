@@ -57,8 +57,8 @@ class MongoAccounts:
     def account_of(self, email: str) -> Account | None:
         if not email:
             return None
-        with translated():
-            return read(self._accounts.find_one({"email": email}), Account)
+        with translated():  # the index's own condition too: DocumentDB does not see that it follows
+            return read(self._accounts.find_one({"$and": [_HAS_EMAIL, {"email": email}]}), Account)
 
     def has_accounts(self) -> bool:
         with translated():

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
-from pymongo import ASCENDING, DESCENDING, UpdateOne
+from pymongo import ASCENDING, DESCENDING, ReturnDocument, UpdateOne
 from pymongo.errors import DuplicateKeyError
 from pymongo.write_concern import WriteConcern
 
@@ -30,6 +30,7 @@ from chalicelib.records import Token
 
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SUSPENDED: Final[Document] = {"suspended": True}
+_CLOCK: Final = "server"
 
 
 class MongoTokens:
@@ -37,6 +38,7 @@ class MongoTokens:
 
     def __init__(self, database: Database) -> None:
         self._tokens = database.collection("tokens")
+        self._clocks = database.collection("clocks")
 
     def create_indexes(self) -> None:
         with translated():
@@ -119,7 +121,8 @@ class MongoTokens:
 
     def suspended_tenants(self) -> frozenset[str]:
         with translated():
-            return frozenset(self._tokens.distinct("tenant", _SUSPENDED))
+            found = self._tokens.aggregate([{"$match": _SUSPENDED}, {"$group": {"_id": "$tenant"}}])
+            return frozenset(one["_id"] for one in found)
 
     def tokens_page(self, after: str, limit: int) -> Sequence[Token]:
         with translated():
@@ -144,6 +147,10 @@ class MongoTokens:
             self._tokens.delete_one({"_id": token.id, "revision": token.revision})
 
     def clock(self) -> datetime:
+        """What `changed_at` is written by: not every server says the time when it is asked for it."""
         with translated():
-            now: datetime = self._tokens.database.command("hello")["localTime"]
-        return now.replace(tzinfo=UTC)
+            found: Any = self._clocks.find_one_and_update(
+                {"_id": _CLOCK}, CHANGED, upsert=True, return_document=ReturnDocument.AFTER
+            )
+        now: datetime = found["changed_at"]
+        return now

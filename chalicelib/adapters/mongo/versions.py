@@ -34,8 +34,8 @@ _SUMS: Final[Document] = {
 
 _PRESENT: Final = [state.value for state in VersionState if state is not VersionState.DELETED]
 _LIGHT: Final = (
-    "number",  # first: by it they are compared
     "_id",
+    "number",
     "model_id",
     "tenant",
     "state",
@@ -49,9 +49,10 @@ _LIGHT: Final = (
     "activation_pending",
     "reason",
 )
+_NEWEST_FIRST: Final[Document] = {"number": DESCENDING}
 _LATEST: Final[Document] = {
     "_id": "$model_id",
-    "latest": {"$max": {name: f"${name}" for name in _LIGHT}},
+    "latest": {"$first": {name: f"${name}" for name in _LIGHT}},
 }
 
 
@@ -131,7 +132,9 @@ class MongoVersions:
     def latest_versions(self, tenant: str, model_ids: Sequence[str]) -> Sequence[Version]:
         query = {"tenant": tenant, "model_id": {"$in": list(model_ids)}, "state": {"$in": _PRESENT}}
         with translated():
-            found = list(self._versions.aggregate([{"$match": query}, {"$group": _LATEST}]))
+            found = list(
+                self._versions.aggregate([{"$match": query}, {"$sort": _NEWEST_FIRST}, {"$group": _LATEST}])
+            )
         return read_all((group["latest"] for group in found), Version)
 
     def versions_in(self, state: VersionState, *, activation_pending: bool, limit: int) -> Sequence[Version]:

@@ -55,6 +55,11 @@ if redis.pcall('HGET', KEYS[1], 'holder') == ARGV[1] then
 end
 """
 
+_LED: Final = """
+local till = tonumber(redis.call('HGET', KEYS[1], 'until') or '')
+return till and till > tonumber(redis.call('TIME')[1]) and 1 or 0
+"""
+
 # Never back, and only for who has the lease. What no coordinator can have had is no epoch.
 _RAISE: Final = f"""
 local holder, epoch = unpack(redis.call('HMGET', KEYS[1], 'holder', 'epoch'))
@@ -130,6 +135,7 @@ class Coordination(Connected):
         super().__init__(client)
         self._lease = self._redis.register_script(_LEASE)
         self._release = self._redis.register_script(_RELEASE)
+        self._led = self._redis.register_script(_LED)
         self._raise = self._redis.register_script(_RAISE)
         self._assign = self._redis.register_script(_ASSIGN)
         self._forget_silent = self._redis.register_script(_FORGET)
@@ -148,6 +154,11 @@ class Coordination(Connected):
         """The next one may begin at once. Safe to repeat."""
         with translated():
             self._release(keys=[keys.COORDINATOR], args=[holder])
+
+    def is_coordinated(self) -> bool:
+        """Whether somebody has the lease."""
+        with translated():
+            return bool(self._led(keys=[keys.COORDINATOR]))
 
     def raise_epoch(self, epoch: int, *, holder: str) -> None:
         """From now on control writes are done under this one, which the truth has confirmed.

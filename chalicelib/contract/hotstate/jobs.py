@@ -91,6 +91,18 @@ class Jobs(Connected):
             except redis.ResponseError:
                 return 0
 
+    def oldest_job_seconds(self) -> float:
+        """For how long the oldest of them has been there; 0 where there is none. Entries are named by when
+        they came."""
+        with translated():
+            try:
+                seconds, micros = self._redis.time()
+                oldest = self._redis.xrange(keys.JOBS, count=1)
+            except redis.ResponseError:
+                return 0.0
+        came = [int(name.partition(b"-")[0]) / 1000 for name, _ in oldest]
+        return float(max(0.0, seconds + micros / 1e6 - came[0])) if came else 0.0
+
     def results(self, *, count: int) -> tuple[tuple[str, PrepareResult | None], ...]:
         """The oldest results not yet dropped; None where one does not decode."""
         with translated():

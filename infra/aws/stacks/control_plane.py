@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from aws_cdk import Duration, RemovalPolicy, Stack
+from aws_cdk import ArnFormat, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_events as events
@@ -25,7 +26,7 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 import app as application
-from chalicelib.settings import CapacityKind
+from chalicelib.settings import CapacityKind, GaugesKind, SignUpMode
 from infra.aws import api, permissions
 from infra.aws.acknowledged import acknowledge, shown
 from infra.aws.profiles import FunctionsSize
@@ -59,10 +60,15 @@ class Stores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Functions:
-    """`package`: the zip of `infra.package`."""
+    """`package`: the zip of `infra.package`. `reserved`: each has its share of what may run at once.
+
+    `sign_up`: who may make an account for oneself.
+    """
 
     package: Path
     size: FunctionsSize
+    reserved: bool
+    sign_up: SignUpMode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +88,7 @@ class ControlPlane(Stack):
     origin: where the API is, for the site in front of it.
     management, inference, coordinator: the functions.
     rest_api: what calls the first two.
+    schedule: what starts the last.
     """
 
     def __init__(
@@ -103,6 +110,7 @@ class ControlPlane(Stack):
             self, "PublicUrl", URL_SECRET
         )
         self._code = lambda_.Code.from_asset(str(functions.package))
+        self._functions = functions
         size = functions.size
         self._groups = self._security_groups()
         self.management = self._function(
@@ -128,7 +136,9 @@ class ControlPlane(Stack):
         self.coordinator = self._coordinator()
         self.rest_api = self._api(size)
         self.origin = ApiOrigin(
-            f"{self.rest_api.rest_api_id}.execute-api.{self.region}.amazonaws.com", f"/{STAGE}"
+            f"{self.rest_api.rest_api_id}.execute-api.{self.region}.amazonaws.com",
+            f"/{STAGE}",
+            stores.storage.edge_key,
         )
 
     # The functions
@@ -151,9 +161,10 @@ class ControlPlane(Stack):
             architecture=lambda_.Architecture.X86_64,
             memory_size=settings["lambda_memory_size"],
             timeout=Duration.seconds(settings["lambda_timeout"]),
-            reserved_concurrent_executions=job.reserved,
+            reserved_concurrent_executions=job.reserved if self._functions.reserved else None,
             role=role,
             log_group=log,
+            logging_format=lambda_.LoggingFormat.JSON,  # as text, events would lose their fields
             vpc=self._stores.network.vpc,
             vpc_subnets=self._stores.network.functions,
             security_groups=self._groups,
@@ -178,10 +189,12 @@ class ControlPlane(Stack):
             MODELROCKET_CAPACITY=CapacityKind.ECS.value,
             MODELROCKET_ECS_CLUSTER=self._hosts.cluster.cluster_name,
             MODELROCKET_ECS_SERVICE=self._hosts.service.service_name,
+            MODELROCKET_GAUGES=GaugesKind.CLOUDWATCH.value,
+            MODELROCKET_POLICY=json.dumps(self._hosts.size.policy),
         )
         late = Duration.seconds(_LATE_SECONDS)
         function.configure_async_invoke(max_event_age=late, retry_attempts=0)
-        events.Rule(
+        self.schedule = events.Rule(
             self,
             "Schedule",
             description="Starts the coordinator, which loops until the next is due",
@@ -198,7 +211,13 @@ class ControlPlane(Stack):
             "MODELROCKET_REDIS_URL": data.redis_urls[job.redis_role],
             "MODELROCKET_DISPATCH_KEY": storage.dispatch_key,
         }
-        told = {"MODELROCKET_S3_BUCKET": storage.models.bucket_name, "MODELROCKET_HOST_NETWORK": CIDR}
+        if job.uses is permissions.MANAGEMENT:  # no other asks where a request comes from
+            secrets["MODELROCKET_EDGE_KEY"] = storage.edge_key
+        told = {
+            "MODELROCKET_S3_BUCKET": storage.models.bucket_name,
+            "MODELROCKET_HOST_NETWORK": CIDR,
+            "MODELROCKET_SIGN_UP": self._functions.sign_up.value,
+        }
         if isinstance(self._public_url, str):
             told["MODELROCKET_PUBLIC_URL"] = self._public_url
         else:
@@ -218,7 +237,7 @@ class ControlPlane(Stack):
             description=f"What the function {job.id} calls",
         )
         log.grant_write(role)
-        self._allow_wide(role, permissions.OF_NETWORK, "*", why=_UNNAMED_YET)
+        self._allow_network(role)
         self._allow_bucket(role, job.uses)
         if job.uses is permissions.COORDINATOR:
             self._allow_hosts(role)
@@ -235,6 +254,21 @@ class ControlPlane(Stack):
         self._allow(role, actions, resource, **conditions)
         acknowledge(role, {f"IAM5[Resource::{shown(self.resolve(resource))}]": why})
 
+    def _allow_network(self, role: iam.Role) -> None:
+        """For Lambda itself. What the function's own code calls says so, and is refused."""
+        self._allow_wide(role, permissions.OF_NETWORK, "*", why=_UNNAMED_YET)
+        functions = self.format_arn(
+            service="lambda", resource="function", resource_name="*", arn_format=ArnFormat.COLON_RESOURCE_NAME
+        )
+        role.add_to_policy(
+            iam.PolicyStatement(
+                effect=iam.Effect.DENY,
+                actions=list(permissions.OF_NETWORK),
+                resources=["*"],
+                conditions={"ArnLike": {"lambda:SourceFunctionArn": functions}},
+            )
+        )
+
     def _allow_bucket(self, role: iam.Role, uses: permissions.BucketUse) -> None:
         storage = self._stores.storage
         arn = storage.export_value(storage.models.bucket_arn)
@@ -244,28 +278,34 @@ class ControlPlane(Stack):
                 role, actions, f"{arn}/{prefix}*", why=f"All that is {prefix}, and nothing else."
             )
         if uses.key:
-            self._allow_key(role, uses.key, "s3")
+            self._allow_key(role, uses.key, "s3", {"aws:s3:arn": arn})
 
     def _allow_secrets(self, role: iam.Role, arns: list[str]) -> None:
         self._allow(role, ("secretsmanager:GetSecretValue",), *arns)
-        self._allow_key(role, ("kms:Decrypt",), "secretsmanager")
+        for named in (shown(self.resolve(arn)) for arn in arns if "?" in arn):
+            acknowledge(role, {f"IAM5[Resource::{named}]": _NAMED_LATER})
+        known = [arn for arn in arns if "?" not in arn]
+        self._allow_key(role, ("kms:Decrypt",), "secretsmanager", {"SecretARN": known})
 
-    def _allow_key(self, role: iam.Role, actions: tuple[str, ...], service: str) -> None:
-        """CDK's own grants would name the role in the key's policy, whose stack was there before the role."""
+    def _allow_key(
+        self, role: iam.Role, actions: tuple[str, ...], service: str, what: Mapping[str, str | list[str]]
+    ) -> None:
+        """For what the service says to be about: the key's encryption context.
+
+        CDK's own grants would name the role in the key's policy, whose stack was there before the role.
+        """
         through = {"kms:ViaService": f"{service}.{self.region}.amazonaws.com"}
-        self._allow(role, actions, self._stores.storage.key.key_arn, StringEquals=through)
+        about = {f"kms:EncryptionContext:{name}": value for name, value in what.items()}
+        self._allow(role, actions, self._stores.storage.key.key_arn, StringEquals=through | about)
 
     def _allow_hosts(self, role: iam.Role) -> None:
         hosts = self._hosts
         self._allow(role, permissions.OF_SERVICE, hosts.service.service_arn)
         cluster = hosts.export_value(hosts.cluster.cluster_name)
-        tasks, machines = (
-            self.format_arn(service="ecs", resource=kind, resource_name=f"{cluster}/*")
-            for kind in ("task", "container-instance")
-        )
+        tasks = self.format_arn(service="ecs", resource="task", resource_name=f"{cluster}/*")
         self._allow_wide(role, permissions.OF_TASKS, tasks, why=_OF_CLUSTER)
         where = {"ecs:cluster": hosts.cluster.cluster_arn}
-        self._allow_wide(role, permissions.OF_CLUSTER, machines, why=_OF_CLUSTER, ArnEquals=where)
+        self._allow_wide(role, permissions.OF_CLUSTER, "*", why=_OF_CLUSTER, ArnEquals=where)
 
     def _security_groups(self) -> list[ec2.ISecurityGroup]:
         """Of the stores' clients, and one for AWS's services, which have no group to be named."""
@@ -293,7 +333,9 @@ class ControlPlane(Stack):
             self,
             "Api",
             rest_api_name=self.stack_name,
-            api_definition=apigateway.ApiDefinition.from_inline(api.definition(self._uri)),
+            api_definition=apigateway.ApiDefinition.from_inline(
+                api.definition(self._uri, name=self.stack_name)
+            ),
             endpoint_types=[apigateway.EndpointType.REGIONAL],
             cloud_watch_role=True,
             cloud_watch_role_removal_policy=RemovalPolicy.RETAIN,  # it is the account's, not this API's
@@ -332,7 +374,8 @@ _LOGGED: Final = {
 }
 """Of each request. Paths would name models, and addresses people: the platform's own audit log has those."""
 _UNNAMED_YET: Final = "Lambda makes network interfaces for a function, which have no names before."
-_OF_CLUSTER: Final = "Tasks and machines come and go; those of one cluster are meant."
+_NAMED_LATER: Final = "What Secrets Manager puts after a secret's name is known only when there is one."
+_OF_CLUSTER: Final = "Tasks come and go; those of one cluster are meant."
 _NOT_ASKED_OF_THE_API: Final = {
     "APIG2": "The platform itself checks requests, and says what is wrong with them in its own form.",
     "APIG3": "The platform itself limits requests by account and key.",

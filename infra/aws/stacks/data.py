@@ -20,10 +20,9 @@ from infra.aws.acknowledged import acknowledge
 from infra.aws.profiles import MongoSize, RedisSize
 from infra.aws.stacks.network import Network
 from infra.aws.stacks.storage import Storage
+from infra.packaging import certificates
 from infra.redisroles import RIGHTS
 
-MONGO_CA_FILE: Final = "rds-global-bundle.pem"
-"""Who signs DocumentDB's certificates, as AWS publishes it: beside the code of what connects."""
 _REDIS_ENGINE: Final = "valkey"
 _REDIS_PORT: Final = 6379
 _MONGO_PORT: Final = 27017
@@ -50,8 +49,10 @@ class Data(Stack):
     """Attributes:
     redis_urls: a secret for each of Redis's roles, whose value is the URL with its password.
     redis_clients: the security group of what reaches Redis.
+    redis_nodes: their ids, by which its metrics go.
     mongo_uri: the secret whose value is MongoDB's URI.
     mongo_clients: the security group of what reaches DocumentDB; None where MongoDB runs elsewhere.
+    mongo_cluster: DocumentDB's id, by which its metrics go; None where MongoDB runs elsewhere.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Data(Stack):
             for role, password in storage.redis_passwords.items()
         }
         self.mongo_clients: ec2.SecurityGroup | None = None
+        self.mongo_cluster: str | None = None
         if isinstance(mongo, str):
             self.mongo_uri = secretsmanager.Secret.from_secret_complete_arn(self, "MongoUri", mongo)
         else:
@@ -135,6 +137,7 @@ class Data(Stack):
                 "AEC6": "Each role is a user with a password and rights of its own. A token would be all's.",
             },
         )
+        self.redis_nodes = tuple(f"{group.ref}-{number:03}" for number in range(1, size.nodes + 1))
         return group.attr_primary_end_point_address
 
     def _redis_users(self) -> str:
@@ -205,11 +208,12 @@ class Data(Stack):
             **_capacity(size),
         )
         acknowledge(cluster, _OF_DOCUMENTDB)
+        self.mongo_cluster = cluster.cluster_identifier
         if not size.instance_type:
             self._add_serverless(cluster, size.instances)
         assert cluster.secret is not None  # it is made where no password is given
         password = cluster.secret.secret_value_from_json("password").unsafe_unwrap()
-        options = f"tls=true&tlsCAFile={MONGO_CA_FILE}&replicaSet=rs0&retryWrites=false"
+        options = f"tls=true&tlsCAFile={certificates.NAME}&replicaSet=rs0&retryWrites=false"
         return (
             f"mongodb://{_MONGO_USER}:{password}@{cluster.cluster_endpoint.hostname}:{_MONGO_PORT}/?{options}"
         )

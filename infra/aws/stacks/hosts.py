@@ -40,6 +40,8 @@ _MACHINE_MIB: Final = 2048
 """Of an instance's memory that tasks cannot have: the kernel's, Docker's, the agent's."""
 _MODELS_SHARE: Final = 0.6
 """Of a host's memory: a load takes several times what the model keeps, and requests have bodies."""
+_GPU_SYSTEM_GIB: Final = 4
+"""Of a GPU's memory that models cannot have: what is listed and not there, CUDA's context, its libraries'."""
 _DISK_TO_MODELS: Final = 5
 _SYSTEM_DISK_GIB: Final = 35
 """Of the system and two images, the one that runs and its successor."""
@@ -60,6 +62,7 @@ class Fleet:
 class Hosts(Stack):
     """Attributes:
     cluster, service: where the coordinator sets how many there are.
+    size: of each of them, and how many.
     clients: the security group of what may send requests to hosts.
     log: what they write, an event a line.
     """
@@ -79,7 +82,7 @@ class Hosts(Stack):
         self._network = network
         self._storage = storage
         self._data = data
-        self._size = fleet.size
+        self.size = fleet.size
         self._memory_mib = fleet.size.memory_gib * 1024 - _MACHINE_MIB
         self._models_bytes = int(self._memory_mib * _MODELS_SHARE) * _MIB
         self._disk_bytes = _DISK_TO_MODELS * self._models_bytes
@@ -109,7 +112,7 @@ class Hosts(Stack):
             "Machines",
             network=self._network,
             cluster=self.cluster,
-            size=self._size,
+            size=self.size,
             disk_gib=_SYSTEM_DISK_GIB + ceil(self._disk_bytes / _GIB),
         )
         service = ecs.Ec2Service(
@@ -178,16 +181,16 @@ class Hosts(Stack):
             image=ecs.ContainerImage.from_asset(
                 str(_ROOT),
                 file=_DOCKERFILE,
-                build_args={"PROVIDER": "cuda" if self._size.has_gpu else "cpu"},
+                build_args={"PROVIDER": "cuda" if self.size.has_gpu else "cpu"},
                 platform=assets.Platform.LINUX_AMD64,
             ),
             memory_limit_mib=self._memory_mib,
-            gpu_count=1 if self._size.has_gpu else None,
+            gpu_count=1 if self.size.has_gpu else None,
             port_mappings=[ecs.PortMapping(container_port=PORT)],
             environment=self._environment(),
             secrets={
-                "MODELROCKET_REDIS_URL": self._secret("RedisUrl", self._data.redis_urls[_ROLE]),
-                "MODELROCKET_DISPATCH_KEY": self._secret("DispatchKey", self._storage.dispatch_key),
+                f"MODELROCKET_{name}": self._secret(name.title().replace("_", ""), secret)
+                for name, secret in self._secrets().items()
             },
             readonly_root_filesystem=True,
             linux_parameters=kernel,
@@ -205,8 +208,16 @@ class Hosts(Stack):
             ),
         )
 
+    def _secrets(self) -> dict[str, secretsmanager.ISecret]:
+        """By the settings that they hold."""
+        return {"REDIS_URL": self._data.redis_urls[_ROLE], "DISPATCH_KEY": self._storage.dispatch_key}
+
     def _environment(self) -> dict[str, str]:
-        """A host finds its name and its address out when it starts (`host_container/placement.py`)."""
+        """A host finds its name and its address out when it starts (`host_container/placement.py`).
+
+        Where there is a GPU all models share one worker. Each other one would take a context of its own from
+        its memory, and how many tenants a host will have nobody knows.
+        """
         return {
             "AWS_DEFAULT_REGION": self.region,
             "MODELROCKET_CACHE_DIR": _CACHE,
@@ -215,6 +226,13 @@ class Hosts(Stack):
             "MODELROCKET_HOST_PORT": str(PORT),
             "MODELROCKET_MEMORY_BYTES_MAX": str(self._models_bytes),
             "MODELROCKET_S3_BUCKET": self._storage.models.bucket_name,
+            **(self._of_gpu() if self.size.has_gpu else {}),
+        }
+
+    def _of_gpu(self) -> dict[str, str]:
+        return {
+            "MODELROCKET_ISOLATION": "host",
+            "MODELROCKET_GPU_MEMORY_BYTES_MAX": str((self.size.gpu_memory_gib - _GPU_SYSTEM_GIB) * _GIB),
         }
 
     # What it may do
@@ -250,7 +268,12 @@ class Hosts(Stack):
                 actions=["kms:Decrypt"],
                 resources=[self._storage.key.key_arn],
                 conditions={
-                    "StringEquals": {"kms:ViaService": f"secretsmanager.{self.region}.amazonaws.com"}
+                    "StringEquals": {
+                        "kms:ViaService": f"secretsmanager.{self.region}.amazonaws.com",
+                        "kms:EncryptionContext:SecretARN": [
+                            secret.secret_arn for secret in self._secrets().values()
+                        ],
+                    }
                 },
             )
         )

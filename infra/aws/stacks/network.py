@@ -18,13 +18,20 @@ _HTTPS: Final = 443
 _ZONES: Final = 2
 _PRIVATE: Final = "private"
 _FUNCTIONS: Final = "functions"
+_SWAP: Final = (
+    "dd if=/dev/zero of=/swap bs=1M count=1024",
+    "chmod 600 /swap",
+    "mkswap /swap",
+    "swapon /swap",
+)
 
 
 class Network(Stack):
     """Attributes:
     vpc: for functions, hosts and stores.
     private: its subnets for hosts and stores, which nobody reaches from outside.
-    functions: those for functions, which are others where only functions may get out.
+    functions: those for functions, which are others where MongoDB is outside: with the larger sizes only
+        functions may get out then, and another size that is chosen later finds them where they are.
     """
 
     def __init__(
@@ -41,7 +48,7 @@ class Network(Stack):
             max_azs=_ZONES,
             nat_gateways=1 if has_way_out else 0,
             nat_gateway_provider=nat,
-            subnet_configuration=_subnets(profile, has_way_out=has_way_out),
+            subnet_configuration=_subnets(profile, mongo_is_outside=mongo_is_outside),
             gateway_endpoints={
                 "S3": ec2.GatewayVpcEndpointOptions(service=ec2.GatewayVpcEndpointAwsService.S3)
             },
@@ -49,8 +56,7 @@ class Network(Stack):
         if nat is not None:
             self._harden(nat)
         self.private = ec2.SubnetSelection(subnet_group_name=_PRIVATE)
-        apart = has_way_out and profile.endpoints
-        self.functions = ec2.SubnetSelection(subnet_group_name=_FUNCTIONS) if apart else self.private
+        self.functions = ec2.SubnetSelection(subnet_group_name=_FUNCTIONS if mongo_is_outside else _PRIVATE)
         if profile.endpoints:
             self._add_endpoints(profile.endpoints)
         self._log_refusals()
@@ -100,24 +106,28 @@ class Network(Stack):
 
 
 def _nat_instance() -> ec2.NatInstanceProviderV2:
+    """It installs what it routes with when it first starts: with swap, since half a GiB is less than dnf may
+    take, and until it succeeds, since the system's own first look at its packages may be in the way."""
+    install, *others = ec2.NatInstanceProviderV2.DEFAULT_USER_DATA_COMMANDS
+    script = ec2.UserData.for_linux()
+    script.add_commands(*_SWAP, f"until {install}; do sleep 5; done", *others)
     return ec2.NatProvider.instance_v2(
         instance_type=ec2.InstanceType("t4g.nano"),
         machine_image=ec2.MachineImage.latest_amazon_linux2023(cpu_type=ec2.AmazonLinuxCpuType.ARM_64),
         associate_public_ip_address=True,
         default_allowed_traffic=ec2.NatTrafficDirection.OUTBOUND_ONLY,
+        user_data=script,
     )
 
 
-def _subnets(profile: Profile, *, has_way_out: bool) -> list[ec2.SubnetConfiguration]:
+def _subnets(profile: Profile, *, mongo_is_outside: bool) -> list[ec2.SubnetConfiguration]:
     """With endpoints hosts need no way out, and get none: they run what strangers have uploaded."""
-    if not has_way_out:
-        return [_subnet(_PRIVATE, ec2.SubnetType.PRIVATE_ISOLATED)]
-    egress = ec2.SubnetType.PRIVATE_WITH_EGRESS
-    private = (
-        [_subnet(_PRIVATE, ec2.SubnetType.PRIVATE_ISOLATED), _subnet(_FUNCTIONS, egress)]
-        if profile.endpoints
-        else [_subnet(_PRIVATE, egress)]
-    )
+    egress, isolated = ec2.SubnetType.PRIVATE_WITH_EGRESS, ec2.SubnetType.PRIVATE_ISOLATED
+    private = [_subnet(_PRIVATE, isolated if profile.endpoints else egress)]
+    if mongo_is_outside:
+        private.append(_subnet(_FUNCTIONS, egress))
+    elif profile.endpoints:
+        return private
     way_out = ec2.SubnetConfiguration(
         name="way-out", subnet_type=ec2.SubnetType.PUBLIC, cidr_mask=28, map_public_ip_on_launch=False
     )
@@ -125,5 +135,5 @@ def _subnets(profile: Profile, *, has_way_out: bool) -> list[ec2.SubnetConfigura
 
 
 def _subnet(name: str, kind: ec2.SubnetType) -> ec2.SubnetConfiguration:
-    """4,091 addresses: each function at work and each host has its own."""
+    """4,091 addresses: a host takes two, its machine's and its own. Functions share a few interfaces."""
     return ec2.SubnetConfiguration(name=name, subnet_type=kind, cidr_mask=20)

@@ -2,6 +2,10 @@
 
 What CloudFront shows for an error it shows for the API's errors too, so it is told nothing about errors: what
 is a page's path becomes `/index.html` before the bucket is asked (`pages.js`).
+
+CloudFront shows the API a key, so that its callers' addresses are believed (`chalicelib.edge`). The template
+refers to the secret; who may read the distribution's settings in the account sees the key itself. It opens
+nothing: with it, one could ask the API's own address and say to come from anywhere.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from aws_cdk import aws_s3_deployment as deployment
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
+from chalicelib.edge import HEADER
 from infra.aws.acknowledged import acknowledge
 from infra.aws.deployment import Domain
 from infra.siteheaders import HASHED, OVER_HTTPS, SECURITY, cache_control
@@ -37,10 +42,14 @@ _PUBLISHING: Final = "Custom::CDKBucketDeployment"
 
 @dataclass(frozen=True, slots=True)
 class ApiOrigin:
-    """Where the API is: a host that answers https, and what its paths begin with there, such as /api."""
+    """Where the API is: a host that answers https, and what its paths begin with there, such as /api.
+
+    `key`: the secret that is shown to it.
+    """
 
     host: str
     path: str
+    key: secretsmanager.ISecret
 
 
 class Site(Stack):
@@ -193,7 +202,8 @@ class Site(Stack):
 
 _NOT_ASKED_OF_CLOUDFRONT: Final = {
     "CFR1": "Where people may use it is for who deploys it to say, not for the code.",
-    "CFR2": "The platform itself limits requests by account, key and address; all others are for files.",
+    "CFR2": "The platform itself limits requests by account and key, and log-ins by address too, which "
+    "CloudFront tells it; all others are for files.",
     "CFR3": "The API logs each request with its id; who reads the files says nothing.",
 }
 _PUBLISHING_ACTIONS: Final = ("GetBucket*", "GetObject*", "List*", "Abort*", "DeleteObject*")
@@ -253,6 +263,7 @@ def _uncached(api: ApiOrigin) -> cloudfront.BehaviorOptions:
             origin_path=api.path,
             protocol_policy=cloudfront.OriginProtocolPolicy.HTTPS_ONLY,
             origin_ssl_protocols=[cloudfront.OriginSslPolicy.TLS_V1_2],
+            custom_headers={HEADER: api.key.secret_value.unsafe_unwrap()},
         ),
         viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.HTTPS_ONLY,
         allowed_methods=cloudfront.AllowedMethods.ALLOW_ALL,

@@ -32,6 +32,7 @@ class Storage(Stack):
     key: what everything that is kept is encrypted with.
     models: the bucket of models, uploads and payloads.
     dispatch_key: the secret that tickets for hosts are signed with, 32 bytes in hex.
+    edge_key: the secret that CloudFront shows to the API.
     redis_passwords: a secret for each of Redis's roles.
     """
 
@@ -53,6 +54,7 @@ class Storage(Stack):
             exclude_uppercase=True,
             require_each_included_type=False,
         )
+        self.edge_key = self._secret("EdgeKey", "CloudFront shows it to the API")
         self.redis_passwords: Mapping[str, secretsmanager.Secret] = {
             role: self._secret(f"RedisPassword-{role}", f"Redis: the password of {role}") for role in RIGHTS
         }

@@ -29,7 +29,8 @@ CONTENT = b"model" * 1000
 class Script:
     """What the store answers, one entry per request; the last one again and again.
 
-    `ok`, `flipped` (one byte wrong), `short` (breaks off in the middle), `long`, or a status.
+    `ok`, `flipped` (one byte wrong), `short` (breaks off in the middle), `long`, a status, or an action that
+    is refused by its name.
     """
 
     answers: list[str] = field(default_factory=lambda: ["ok"])
@@ -49,12 +50,29 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
+        if ":" in answer:
+            self._refuse(answer)
+            return
         content = {"flipped": b"M" + CONTENT[1:], "long": CONTENT * 2}.get(answer, CONTENT)
         self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content[:100] if answer == "short" else content)
         self.close_connection = True
+
+    def _refuse(self, action: str) -> None:
+        """As S3 does, in the words of its user guide: "Access denied message examples"."""
+        role = "arn:aws:sts::123456789012:assumed-role/TaskRole/158d1c80"
+        message = (
+            f"User: {role} is not authorized to perform: {action} on resource: &quot;arn:aws:s3:::b&quot; "
+            f"because no identity-based policy allows the {action} action"
+        )
+        body = f"<Error><Code>AccessDenied</Code><Message>{message}</Message></Error>".encode()
+        self.send_response(403)
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
@@ -133,7 +151,10 @@ def test_a_file_is_fetched_and_kept(tmp_path: Path, answers: list[str], asked: i
         pytest.param(["flipped"], ArtifactCorrupt, id="f22 corrupt"),
         pytest.param(["short"], ArtifactCorrupt, id="f21 always truncated"),
         pytest.param(["404"], ArtifactMissing, id="f24 missing"),
+        pytest.param(["s3:ListBucket"], ArtifactMissing, id="f24 missing, to who may not list"),
         pytest.param(["403"], DependencyFailed, id="f24 refused"),
+        pytest.param(["s3:GetObject"], DependencyFailed, id="f24 refused by name"),
+        pytest.param(["kms:Decrypt"], DependencyFailed, id="f24 its key is refused"),
         pytest.param(["500"], DependencyFailed, id="f18 always failing"),
     ],
 )

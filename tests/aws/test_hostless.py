@@ -1,0 +1,110 @@
+"""Hosts and machines go, however their group is protected, before the stack that they are in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import botocore.session
+import pytest
+from moto import mock_aws
+
+from infra.aws.cloud import CannotGoOn, Clock, Cloud
+from infra.aws.hostless import let_go
+
+STACK: Final = "Hosts"
+IDS: Final = {
+    "AWS::ECS::Cluster": ["rocket"],
+    "AWS::ECS::Service": ["hosts"],
+    "AWS::AutoScaling::AutoScalingGroup": ["machines"],
+}
+
+
+@dataclass
+class Hours:
+    """Time that passes while one waits."""
+
+    now: float = 0.0
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(lambda: self.now, self._sleep)
+
+    def _sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Deployed(Cloud):
+    """Whose resources are known without CloudFormation."""
+
+    def resources(self, stack: str, kind: str) -> list[str]:
+        assert stack == STACK
+        return IDS[kind]
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    """A service of two hosts, on two machines that nobody may end."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        cloud = Deployed(botocore.session.Session(), "us-east-1")
+        subnet = cloud.client("ec2").describe_subnets()["Subnets"][0]["SubnetId"]
+        autoscaling, ecs = cloud.client("autoscaling"), cloud.client("ecs")
+        autoscaling.create_launch_configuration(
+            LaunchConfigurationName="machine", ImageId="ami-12c6146b", InstanceType="t2.micro"
+        )
+        autoscaling.create_auto_scaling_group(
+            AutoScalingGroupName="machines",
+            MinSize=2,
+            MaxSize=4,
+            LaunchConfigurationName="machine",
+            VPCZoneIdentifier=subnet,
+            NewInstancesProtectedFromScaleIn=True,
+        )
+        ecs.create_cluster(clusterName="rocket")
+        ecs.register_task_definition(
+            family="host", containerDefinitions=[{"name": "host", "image": "host", "memory": 10}]
+        )
+        ecs.create_service(cluster="rocket", serviceName="hosts", taskDefinition="host", desiredCount=2)
+        yield cloud
+
+
+def machines(cloud: Cloud) -> list[str]:
+    (group,) = cloud.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    return [one["InstanceId"] for one in group["Instances"]]
+
+
+def test_protected_machines_go_and_none_comes_after_them(cloud: Cloud) -> None:
+    hours = Hours()
+    assert len(machines(cloud)) == 2
+    let_go(cloud, STACK, hours.clock)
+    assert machines(cloud) == []
+    (group,) = cloud.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    assert (group["MinSize"], group["DesiredCapacity"]) == (0, 0)
+    (service,) = cloud.client("ecs").describe_services(cluster="rocket", services=["hosts"])["services"]
+    assert service["desiredCount"] == 0
+
+
+def test_a_second_time_there_is_nothing_to_wait_for(cloud: Cloud) -> None:
+    let_go(cloud, STACK, Hours().clock)
+    hours = Hours()
+    let_go(cloud, STACK, hours.clock)
+    assert hours.now == 0
+
+
+def test_where_the_service_is_gone_its_machines_go(cloud: Cloud) -> None:
+    ecs = cloud.client("ecs")
+    ecs.delete_service(cluster="rocket", service="hosts", force=True)
+    ecs.delete_cluster(cluster="rocket")
+    let_go(cloud, STACK, Hours().clock)
+    assert machines(cloud) == []
+
+
+def test_whoever_waits_in_vain_is_told_what_for(cloud: Cloud) -> None:
+    hours = Hours()
+    with pytest.raises(CannotGoOn, match=r"30 minutes it is still there.*goes on from here"):
+        hours.clock.wait_until(lambda: False, what="it is still there", seconds=1800, every=10)
+    assert hours.now == pytest.approx(1800)
