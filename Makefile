@@ -18,6 +18,13 @@ WITH = $(call said,PROFILE,--profile) $(call said,REGION,--region) $(call said,D
 	$(call said,CERTIFICATE,--certificate) $(call said,MONGO_URI_SECRET,--mongo-uri-secret) \
 	$(call said,DOOR_CERTIFICATE,--door-certificate) $(call said,ALARM_EMAIL,--alarm-email) \
 	$(call said,BUDGET_USD,--budget-usd) $(call said,SIGN_UP,--sign-up) $(call said,CONCURRENCY,--concurrency)
+# A misspelt REGION would deploy elsewhere, and say nothing.
+ifneq ($(filter deploy destroy,$(MAKECMDGOALS)),)
+KNOWN := PROFILE REGION DOMAIN CERTIFICATE MONGO_URI_SECRET DOOR_CERTIFICATE ALARM_EMAIL BUDGET_USD SIGN_UP \
+	CONCURRENCY MODELS ARGS PYTHON CI
+OTHERS := $(filter-out $(KNOWN),$(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name))))
+$(if $(OTHERS),$(error $(OTHERS): not known here, but $(KNOWN)))
+endif
 SITE_SOURCES = $(shell find $(SITE) -type f -not -path '*/node_modules/*' -not -path '*/dist/*' -not -name schema.d.ts)
 
 export ORT_DISABLE_TELEMETRY := 1

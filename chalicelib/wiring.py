@@ -55,6 +55,8 @@ from chalicelib.uploads import Uploads
 from chalicelib.usage import Metering
 
 _REDIS_SECONDS_MAX: Final = 1.0
+_INDEX_MS_MAX: Final = 50_000
+"""An index is made in the time that its documents take. Setup has a minute in all."""
 _PAUSE_SECONDS_MIN: Final = 0.5
 """Between two passes of the coordinator, however often it is woken."""
 
@@ -223,7 +225,7 @@ class Records:
 def build_records(environ: Mapping[str, str]) -> Records:
     """As `build`, of the records alone. Raises InvalidSettings, DependencyFailed."""
     settings = RecordSettings.from_env(revealed(environ))
-    store = MongoStore(settings.mongo_url, database=settings.mongo_database)
+    store = MongoStore(settings.mongo_url, database=settings.mongo_database, silence_ms=_INDEX_MS_MAX)
     sessions = Sessions(store=store, now=_now, monotonic=time.monotonic, new_id=new_id)
     return Records(store, Founding(store=store, sessions=sessions, now=_now, new_id=new_id))
 

@@ -8,6 +8,8 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from infra.aws import deploy as deploying
@@ -24,16 +26,21 @@ _FAILED: Final = 1
 _CANNOT_START: Final = 2
 _CLOCK: Final = Clock(time.monotonic, time.sleep)
 _REGION: Final = "region"
+_DOMAIN: Final = "domain"
+_CERTIFICATE: Final = "certificate"
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """The exit code: 0 done, 1 it has failed on the way, 2 nothing was begun."""
     chosen = parse(arguments)
-    cloud = here(chosen.region or environ.get("AWS_REGION"))
     try:
+        cloud = here(chosen.region or environ.get("AWS_REGION"))
         return _COMMANDS[chosen.command](chosen, cloud, environ)
-    except KeyboardInterrupt:
-        print("\nStopped. The same command again goes on from here.", file=sys.stderr)
+    except (KeyboardInterrupt, EOFError):
+        print(
+            "\nStopped. What AWS has begun it ends by itself; then the same command again goes on from here.",
+            file=sys.stderr,
+        )
     except CannotGoOn as error:
         print(f"\n{error}\n", file=sys.stderr)
     except AwsError as error:
@@ -59,12 +66,6 @@ def _deploy(chosen: argparse.Namespace, cloud: Cloud, environ: Mapping[str, str]
         return _CANNOT_START
     account, who = cloud.identity()
     print(f"ModelRocket, {deployment.profile.name}, in account {account}, region {cloud.region}, as {who}.")
-    tools = deploying.Tools(
-        cdk=Cdk(environ, cloud.region),
-        owner=Owner(cloud, _CLOCK),
-        synthesize=lambda given: synthesize(given, environ),
-        say=_say,
-    )
     keys: list[str] = []
 
     def told_key(key: str) -> None:
@@ -72,7 +73,14 @@ def _deploy(chosen: argparse.Namespace, cloud: Cloud, environ: Mapping[str, str]
         keys.append(key)
         _show_key(key)
 
-    deploying.deploy(cloud, tools, context, told_key=told_key)
+    with TemporaryDirectory(prefix="modelrocket-") as folder:
+        tools = deploying.Tools(
+            cdk=Cdk(environ, cloud.region),
+            owner=Owner(cloud, _CLOCK),
+            synthesize=lambda given: synthesize(given, environ, Path(folder) / "cdk.out"),
+            say=_say,
+        )
+        deploying.deploy(cloud, tools, context, told_key=told_key)
     for key in keys:
         _show_key(key)
     _show_ways_in(cloud, new=bool(keys))
@@ -83,10 +91,14 @@ def _context(chosen: argparse.Namespace, cloud: Cloud) -> dict[str, str]:
     """As it was deployed last, but for what is said now."""
     said = {name: getattr(chosen, name) for name in PARAMETERS}
     try:
-        before = deploying.remembered(cloud)
+        cloud.identity()
     except AwsError:
-        before = {}  # who asks is not known: the preflight says so, with everything else
+        before: Mapping[str, str] = {}  # the preflight says so, with everything else
+    else:
+        before = deploying.remembered(cloud)
     now = {name: value for name, value in said.items() if value is not None}
+    if now.get(_DOMAIN) == "":
+        now.setdefault(_CERTIFICATE, "")  # it was for that name
     return {**before, **now, _REGION: cloud.region}
 
 

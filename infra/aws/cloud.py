@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
@@ -49,6 +50,7 @@ class StackState:
     status: str
     reason: str
     outputs: Mapping[str, str]
+    created: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,8 @@ class Cloud:
                 return None
             raise
         outputs = {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", ())}
-        return StackState(name, found["StackStatus"], found.get("StackStatusReason", ""), outputs)
+        reason = found.get("StackStatusReason", "")
+        return StackState(name, found["StackStatus"], reason, outputs, found["CreationTime"])
 
     def resources(self, stack: str, kind: str) -> list[str]:
         """The physical ids of a stack's resources of this type that are there."""
@@ -98,8 +101,32 @@ class Cloud:
             one["PhysicalResourceId"]
             for page in pages.paginate(StackName=stack)
             for one in page["StackResourceSummaries"]
-            if one["ResourceType"] == kind and one["ResourceStatus"] != "DELETE_COMPLETE"
+            if one["ResourceType"] == kind
+            and one["ResourceStatus"] != "DELETE_COMPLETE"
+            and one.get("PhysicalResourceId")  # none yet, where it was not made
         ]
+
+    def had(self, stack: str, kind: str, *, since: datetime) -> list[str]:
+        """The same of every stack of this name that was created since then, though it be gone by now.
+
+        AWS remembers a stack for ninety days, and in its events the ids of what is deleted.
+        """
+        cloudformation = self.client("cloudformation")
+        stacks = [
+            one["StackId"]
+            for page in cloudformation.get_paginator("list_stacks").paginate()
+            for one in page["StackSummaries"]
+            if one["StackName"] == stack and one["CreationTime"] >= since
+        ]
+        events = cloudformation.get_paginator("describe_stack_events")
+        found = (
+            event["PhysicalResourceId"]
+            for each in stacks
+            for page in events.paginate(StackName=each)
+            for event in page["StackEvents"]
+            if event["ResourceType"] == kind and event.get("PhysicalResourceId")
+        )
+        return list(dict.fromkeys(found))
 
     def failures(self, stack: str) -> Iterator[str]:
         """Why resources of a stack could not be deleted, the newest first."""

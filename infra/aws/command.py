@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from infra.aws.built import OUT, ROOT
+from infra.aws.built import ROOT
 from infra.aws.cloud import CannotGoOn
 
 FOLDER: Final = ROOT / "infra" / "aws" / "cdk"
@@ -47,9 +46,11 @@ class Cdk:
         _check([str(self.program), *arguments, "--no-notices"], told, f"cdk {arguments[0]}", FOLDER)
 
 
-def synthesize(context: Mapping[str, str], environ: Mapping[str, str], *, out: Path = OUT) -> Path:
-    """The folder with the templates. Raises CannotGoOn."""
-    shutil.rmtree(out, ignore_errors=True)
+def synthesize(context: Mapping[str, str], environ: Mapping[str, str], out: Path) -> Path:
+    """`out`, with the templates. A folder for this alone: CDK reads it for as long as it deploys.
+
+    Raises CannotGoOn.
+    """
     told = {**_QUIET, **environ, "CDK_CONTEXT_JSON": json.dumps(context), "CDK_OUTDIR": str(out)}
     _check([sys.executable, "-m", "infra.aws.app"], told, "Writing the templates", ROOT)
     return out

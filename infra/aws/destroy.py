@@ -41,39 +41,41 @@ def standing(cloud: Cloud) -> tuple[str, ...]:
 def destroy(destroying: Destroying) -> Sequence[str]:
     """What of it stays, as AWS calls it. Raises CannotGoOn, AwsError."""
     cloud = destroying.cloud
-    clusters = _clusters(cloud)
-    stays: list[str] = []
+    stays: Sequence[str] = []
     for name in standing(cloud):
         if name == names.HOSTS:
             destroying.say("Hosts finish what they do and end, then their machines")
             hostless.let_go(cloud, name, destroying.clock)
         if name == names.STORAGE:
-            stays += _give_up_or_keep(destroying)
+            stays = _give_up_or_keep(destroying)
         destroying.say(name)
         _delete(destroying, name)
-    if destroying.everything:
-        emptying.delete_snapshots(cloud, clusters)
-    return [*stays, *(f"snapshot {one}" for one in emptying.snapshots(cloud, clusters))]
+    return stays
 
 
 def _give_up_or_keep(destroying: Destroying) -> Sequence[str]:
     """What stays of what is to be kept."""
     cloud = destroying.cloud
+    clusters = _clusters(cloud)
     if destroying.everything:
-        destroying.say("Models, logs of access, the key")
+        destroying.say("Models, logs of access, the last backup, the key")
+        emptying.delete_snapshots(cloud, clusters)
         emptying.empty(cloud, names.STORAGE)
         emptying.forget_key(cloud, names.STORAGE)
         return []
     return [
         *(f"bucket {one}" for one in cloud.resources(names.STORAGE, "AWS::S3::Bucket")),
         *(f"key {one}" for one in cloud.resources(names.STORAGE, "AWS::KMS::Key")),
+        *(f"snapshot {one}" for one in emptying.snapshots(cloud, clusters)),
     ]
 
 
 def _clusters(cloud: Cloud) -> list[str]:
-    if cloud.stack(names.DATA) is None:
+    """Of this deployment: their stack is gone by now, for longer where this was interrupted since."""
+    storage = cloud.stack(names.STORAGE)
+    if storage is None:
         return []
-    return cloud.resources(names.DATA, "AWS::DocDB::DBCluster")
+    return cloud.had(names.DATA, "AWS::DocDB::DBCluster", since=storage.created)
 
 
 def _delete(destroying: Destroying, name: str) -> None:

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from infra.aws import names
 from infra.aws.built import Built
-from infra.aws.cloud import AwsError, Cloud
+from infra.aws.cloud import AwsError, Cloud, StackState
 from infra.aws.deployment import Deployment
 
 _NODE: Final = (20, 19)
@@ -107,7 +107,8 @@ def _account(deployment: Deployment, cloud: Cloud) -> Found:
         return Found(
             problems=[
                 f"AWS does not know who asks ({error}). Log in, with `aws sso login` or `aws configure`, or "
-                "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+                "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Who is logged in hears this "
+                f"where {cloud.region} is no region, or one that is not switched on in the account."
             ]
         )
     problems: list[str] = []
@@ -129,6 +130,34 @@ def _account(deployment: Deployment, cloud: Cloud) -> Found:
 def _is_missing(error: Exception) -> bool:
     """Rather than that whoever asks may not know."""
     return isinstance(error, ClientError) and error.response["Error"]["Code"] in _MISSING
+
+
+def _stacks(_deployment: Deployment, cloud: Cloud) -> Found:
+    """CDK takes up what has failed, but for these."""
+    found = (cloud.stack(name) for name in names.ALL)
+    return Found(
+        problems=[
+            f"The stack {stack.name} is {stack.status}. {advice}"
+            for stack in found
+            if stack is not None and (advice := _advice(stack, cloud.region))
+        ]
+    )
+
+
+def _advice(stack: StackState, region: str) -> str | None:
+    match stack.status:
+        case "REVIEW_IN_PROGRESS":
+            return None
+        case "DELETE_FAILED":
+            return f"It is half gone: take all of it away first, make destroy REGION={region} (keeps models)."
+        case "UPDATE_ROLLBACK_FAILED":
+            return (
+                "Why it could not go back, its events in AWS's console say. Then: aws cloudformation "
+                f"continue-update-rollback --region {region} --stack-name {stack.name}"
+            )
+        case status if status.endswith("_IN_PROGRESS"):
+            return "What was begun before, here or by somebody else, goes on in AWS: wait until it has ended."
+    return None
 
 
 def _functions(deployment: Deployment, cloud: Cloud) -> Found:
@@ -266,4 +295,4 @@ def _secret(deployment: Deployment, cloud: Cloud) -> Found:
     )
 
 
-_OF_ACCOUNT: Final = (_functions, _machines, _certificates, _secret)
+_OF_ACCOUNT: Final = (_stacks, _functions, _machines, _certificates, _secret)

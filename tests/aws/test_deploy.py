@@ -11,8 +11,8 @@ import re
 import sysconfig
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ from infra.aws.built import Built
 from infra.aws.cloud import CannotGoOn, Clock, Cloud
 from infra.aws.command import CDK, Cdk
 from infra.aws.deploy import BOOTSTRAP, Tools, deploy, remembered
-from infra.aws.destroy import Destroying, destroy, standing
+from infra.aws.destroy import Destroying, _clusters, destroy, standing
 from infra.aws.owner import Owner
 from infra.local.embedded import EmbeddedServers, embedded_servers
 from tests.support.assembly import MACHINE_IMAGE, Here, adapt
@@ -145,6 +145,16 @@ class Cut(Cloud):
         return super().resources(stack, kind)
 
 
+def cut_before(name: str) -> Callable[[str], None]:
+    """The power goes when this stack is to go."""
+
+    def say(line: str) -> None:
+        if line == name:
+            raise PowerCut
+
+    return say
+
+
 CLOCK: Final = Clock(time.monotonic, lambda _seconds: time.sleep(0.05))
 """The emulator does at once what AWS takes minutes for."""
 
@@ -185,11 +195,19 @@ def test_what_dies_halfway_has_told_the_key_and_let_nobody_in(place: Place) -> N
 def test_called_again_it_goes_on_and_makes_no_other_key(
     place: Place, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command_line, "synthesize", lambda context, _environ: place.synthesize(context))
+    outs: list[Path] = []
+
+    def synthesize(context: Mapping[str, str], _environ: Mapping[str, str], out: Path) -> Path:
+        assert out.parent.is_dir() and not out.exists()
+        outs.append(out)
+        return place.synthesize(context)
+
+    monkeypatch.setattr(command_line, "synthesize", synthesize)
     monkeypatch.setattr(command_line, "Built", lambda: place.built)
     assert command_line.main(["deploy"], place.environ) == 0
     said = capfd.readouterr().out
     assert re.findall(TOKEN_PATTERN, said) == []
+    assert [out.parent.exists() for out in outs] == [False]  # nobody else's, and gone with it
     for command in ("modelrocket login https://", "modelrocket upload", "infra.aws account", "infra.aws key"):
         assert command in said
     assert place.records["tokens"].count_documents({}) == 1
@@ -254,6 +272,12 @@ def test_destroyed_halfway_it_goes_on_and_models_stay(place: Place) -> None:
     with pytest.raises(PowerCut):
         destroy(place.destroying(Cut(botocore.session.Session(), REGION)))
     assert standing(place.cloud) == (names.HOSTS, names.SETUP, names.DATA, names.NETWORK, names.STORAGE)
+    clusters = _clusters(place.cloud)
+    assert clusters == place.cloud.resources(names.DATA, "AWS::DocDB::DBCluster") != []
+    with pytest.raises(PowerCut):
+        destroy(replace(place.destroying(), say=cut_before(names.STORAGE)))
+    assert standing(place.cloud) == (names.STORAGE,)
+    assert _clusters(place.cloud) == clusters  # their last backup goes or is named, all the same
     stays = destroy(place.destroying())
     assert f"bucket {bucket}" in stays and {one.split()[0] for one in stays} == {"bucket", "key"}
     assert standing(place.cloud) == ()

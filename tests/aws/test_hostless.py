@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import botocore.session
 import pytest
+from botocore.awsrequest import AWSResponse, HTTPHeaders
+from botocore.exceptions import ClientError
 from moto import mock_aws
+from moto.autoscaling.models import autoscaling_backends
+from moto.core.models import DEFAULT_ACCOUNT_ID
 
 from infra.aws.cloud import CannotGoOn, Clock, Cloud
 from infra.aws.hostless import let_go
@@ -95,6 +99,25 @@ def test_a_second_time_there_is_nothing_to_wait_for(cloud: Cloud) -> None:
     assert hours.now == 0
 
 
+def test_a_machine_that_goes_already_is_let_go(cloud: Cloud) -> None:
+    """AWS refuses to change the protection of one; moto knows none that takes its time."""
+    group = autoscaling_backends[DEFAULT_ACCOUNT_ID]["us-east-1"].autoscaling_groups["machines"]
+    going = group.instance_states[0]
+    going.lifecycle_state = "Terminating:Wait"
+
+    def refuse(params: dict[str, Any], **_: Any) -> None:
+        if going.instance.id in params["InstanceIds"]:
+            said = f"The instance {going.instance.id} is not in InService or EnteringStandby or Standby."
+            raise ClientError(
+                {"Error": {"Code": "ValidationError", "Message": said}}, "SetInstanceProtection"
+            )
+
+    events = cloud.client("autoscaling").meta.events
+    events.register("provide-client-params.auto-scaling.SetInstanceProtection", refuse)
+    let_go(cloud, STACK, Clock(lambda: 0.0, lambda _seconds: group.instance_states.clear()))
+    assert machines(cloud) == []
+
+
 def test_where_the_service_is_gone_its_machines_go(cloud: Cloud) -> None:
     ecs = cloud.client("ecs")
     ecs.delete_service(cluster="rocket", service="hosts", force=True)
@@ -108,3 +131,23 @@ def test_whoever_waits_in_vain_is_told_what_for(cloud: Cloud) -> None:
     with pytest.raises(CannotGoOn, match=r"30 minutes it is still there.*goes on from here"):
         hours.clock.wait_until(lambda: False, what="it is still there", seconds=1800, every=10)
     assert hours.now == pytest.approx(1800)
+
+
+def test_what_was_never_made_is_not_among_a_stacks_resources(cloud: Cloud) -> None:
+    """As CloudFormation lists them where a stack's creation has failed halfway."""
+    listed = [
+        {"ResourceType": "AWS::ECS::Service", "ResourceStatus": "CREATE_FAILED"},
+        {"ResourceType": "AWS::ECS::Service", "ResourceStatus": "CREATE_FAILED", "PhysicalResourceId": ""},
+        {
+            "ResourceType": "AWS::ECS::Service",
+            "ResourceStatus": "CREATE_COMPLETE",
+            "PhysicalResourceId": "it",
+        },
+    ]
+    cloudformation = cloud.client("cloudformation")
+
+    def answer(**_: Any) -> Any:
+        return AWSResponse("", 200, HTTPHeaders(), None), {"StackResourceSummaries": listed}
+
+    cloudformation.meta.events.register("before-call.cloudformation.ListStackResources", answer)
+    assert Cloud.resources(cloud, STACK, "AWS::ECS::Service") == ["it"]

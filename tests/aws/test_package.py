@@ -306,7 +306,7 @@ def test_each_function_has_a_role_of_its_own(template: dict[str, Any]) -> None:
     roles = {function["Properties"]["Role"]["Fn::GetAtt"][0] for function in functions}
 
     assert len(functions) == len(roles) == 2
-    assert {function["Properties"]["Tracing"] for function in functions} == {"Active"}
+    assert {function["Properties"]["Tracing"] for function in functions} == {"PassThrough"}
     assert template["Resources"]["RestAPI"]["Properties"]["EndpointConfiguration"] == "REGIONAL"
 
 

@@ -7,16 +7,21 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import botocore.session
 import pytest
+from botocore.exceptions import ClientError
 
-from infra.aws import preflight
+from infra.aws import __main__ as command_line
+from infra.aws import deploy as deploying
+from infra.aws import names, preflight
 from infra.aws.__main__ import main
+from infra.aws.arguments import parse
 from infra.aws.built import Built
-from infra.aws.cloud import Cloud
+from infra.aws.cloud import Cloud, StackState
 from infra.aws.command import CDK, FOLDER
 from infra.aws.deployment import PARAMETERS, Deployment
 from tests.support.emulator import REGION, Emulator, running_emulator
@@ -105,7 +110,7 @@ def test_whoever_is_not_logged_in_is_told_how_to(
         monkeypatch.delenv(name)
     cloud = Cloud(botocore.session.Session(), REGION)
     (problem,) = preflight.look(deployment(), machine(built), cloud).problems
-    assert "aws sso login" in problem
+    assert "aws sso login" in problem and f"{REGION} is no region" in problem
 
 
 def test_an_account_that_may_run_few_functions_can_ask_or_share(cloud: Cloud, built: Built) -> None:
@@ -133,6 +138,40 @@ def test_a_secret_that_functions_cannot_read_is_found(cloud: Cloud, built: Built
     (problem,) = preflight.look(deployment(mongo_uri_secret=mine), machine(built), cloud).problems
     assert "update-secret" in problem and "mongodb://" not in problem
     assert preflight.look(deployment(mongo_uri_secret=awss), machine(built), cloud).problems == []
+
+
+class Stuck(Cloud):
+    """One of whose stacks is in a state that no emulator leaves one in."""
+
+    status = "CREATE_COMPLETE"
+
+    def stack(self, name: str) -> StackState | None:
+        if name != names.DATA:
+            return super().stack(name)
+        return StackState(name, self.status, "", {}, datetime.now(UTC))
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        ("UPDATE_COMPLETE", None),
+        ("ROLLBACK_COMPLETE", None),
+        ("UPDATE_ROLLBACK_COMPLETE", None),
+        ("REVIEW_IN_PROGRESS", None),
+        ("CREATE_IN_PROGRESS", "wait"),
+        ("DELETE_IN_PROGRESS", "wait"),
+        ("DELETE_FAILED", f"make destroy REGION={REGION}"),
+        ("UPDATE_ROLLBACK_FAILED", "continue-update-rollback"),
+    ],
+)
+def test_a_stack_that_cannot_be_changed_now_is_found(
+    cloud: Cloud, built: Built, monkeypatch: pytest.MonkeyPatch, status: str, advice: str | None
+) -> None:
+    monkeypatch.setattr(Stuck, "status", status)
+    stuck = Stuck(botocore.session.Session(), REGION)
+    problems = preflight.look(deployment(), machine(built), stuck).problems
+    assert len(problems) == (advice is not None)
+    assert all(names.DATA in one and status in one and str(advice) in one for one in problems)
 
 
 @pytest.mark.parametrize(
@@ -173,11 +212,11 @@ def test_the_guide_says_what_is_needed() -> None:
     sizes = {name: deployment(profile=name) for name in ("small", "standard", "gpu")}
     functions = [str(preflight.functions_needed(one)) for one in sizes.values()]
     assert f"| Lambda: functions at once | 10 or 50 | {' | '.join(functions)} |" in guide
-    for row, names in (("standard", ("small", "standard")), ("G and VT", ("gpu",))):
+    for row, those in (("standard", ("small", "standard")), ("G and VT", ("gpu",))):
         (line,) = [
             one for one in guide.splitlines() if one.startswith(f"| EC2: processors of {row} machines")
         ]
-        for name in names:
+        for name in those:
             needed = int(line.split("|")[3 + list(sizes).index(name)])
             least, less = (
                 preflight.of_processors(sizes[name], each=4, allowed=count).problems
@@ -204,6 +243,46 @@ def test_a_wrong_parameter_is_named(cloud: Cloud, capsys: pytest.CaptureFixture[
     assert "sign_up: one of closed, open expected, not 'maybe'." in capsys.readouterr().err
 
 
+def test_a_profile_that_there_is_not_is_named(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobodys")
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    for region in ((), ("--region", REGION)):
+        assert main(["deploy", *region], {"CDK_DOCKER": "true"}) in (1, 2)
+        assert "nobodys" in capsys.readouterr().err
+
+
+def test_whoever_ends_the_input_has_stopped_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*_: object) -> int:
+        raise EOFError
+
+    monkeypatch.setitem(command_line._COMMANDS, "destroy", ended)
+    assert main(["destroy"], {}) == 1
+    assert "Stopped" in capsys.readouterr().err
+
+
+def test_a_name_is_taken_back_with_its_certificate(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {"domain": "models.example.com", "certificate": CERTIFICATE, "profile": "standard"}
+    monkeypatch.setattr(deploying, "remembered", lambda _cloud: before)
+    context = command_line._context(parse(["deploy", "--domain", ""]), cloud)
+    taken = Deployment.from_context(context.get)
+    assert (taken.domain, taken.profile.name) == (None, "standard")
+
+
+def test_what_was_given_before_is_not_taken_for_nothing_where_it_cannot_be_asked(cloud: Cloud) -> None:
+    """Defaults in its place would take a deployment's name, its size and its MongoDB away."""
+
+    class Silent(Cloud):
+        def stack(self, name: str) -> StackState | None:
+            raise ClientError({"Error": {"Code": "Throttling", "Message": "Rate exceeded"}}, name)
+
+    with pytest.raises(ClientError, match="Rate exceeded"):
+        command_line._context(parse(["deploy"]), Silent(botocore.session.Session(), REGION))
+
+
 def test_where_nothing_is_there_is_nothing_to_destroy(
     cloud: Cloud, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -224,8 +303,34 @@ def test_every_parameter_is_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_parameter_is_a_variable_of_make() -> None:
-    makefile = (FOLDER.parents[2] / "Makefile").read_text()
-    assert [name for name in PARAMETERS if f"said,{name.upper()}," not in makefile] == []
+    done = make("deploy", *(f"{name.upper()}=a{name}" for name in PARAMETERS))
+    assert done.returncode == 0, done.stderr
+    (line,) = [one for one in done.stdout.splitlines() if "infra.aws deploy" in one]
+    assert [name for name in PARAMETERS if f'--{name.replace("_", "-")} "a{name}"' not in line] == []
+
+
+def test_what_make_was_not_told_itself_is_not_for_a_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROFILE", "of-a-shell")
+    (line,) = [one for one in make("deploy").stdout.splitlines() if "infra.aws deploy" in one]
+    assert "--" not in line
+
+
+@pytest.mark.parametrize("goal", ["deploy", "destroy"])
+def test_a_misspelt_variable_of_make_is_named(goal: str) -> None:
+    done = make(goal, "REGOIN=eu-west-1")
+    assert done.returncode == 2 and "REGOIN" in done.stderr
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """What it would do, whatever another make around it was told."""
+    return subprocess.run(
+        ["make", "--dry-run", *arguments],
+        cwd=FOLDER.parents[2],
+        env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_without_node_it_can_say_so() -> None:

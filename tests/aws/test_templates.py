@@ -6,7 +6,8 @@ import json
 import string
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DAY = 24 * 3600
 NAMELESS = frozenset({*OF_CLUSTER, *OF_NETWORK, "ecr:GetAuthorizationToken", "ecs:DiscoverPollEndpoint"})
 """Actions on what has no name yet when they are allowed."""
+_WITHOUT_REGION = ("AWS::Budgets::", "AWS::CloudFront::", "AWS::CloudWatch::Dashboard", "AWS::IAM::")
+_NAMES = ("Name", "BudgetName", "DashboardName", "InstanceProfileName", "ManagedPolicyName", "RoleName")
 
 
 # Everything
@@ -30,13 +33,24 @@ NAMELESS = frozenset({*OF_CLUSTER, *OF_NETWORK, "ecr:GetAuthorizationToken", "ec
 def test_another_size_can_be_chosen_later(
     worlds: Mapping[str, World], small_with_mongodb_elsewhere: World
 ) -> None:
-    """CloudFormation keeps what another stack refers to: whoever exports it is updated first."""
+    """CloudFormation keeps what another stack refers to: whoever exports it is updated first. And what is new
+    in the network is made before what is old there goes."""
     pairs = ((worlds["small"], worlds["gpu"]), (small_with_mongodb_elsewhere, worlds["standard"]))
     for one, other in pairs:
         for before, after in ((one, other), (other, one)):
             stays = exports(after)
             lost = {name for name, value in exports(before).items() if stays.get(name) != value}
             assert lost & imports(before.templates) == set()
+            old, new = subnets(before), subnets(after)
+            assert {name: old[name] for name in old.keys() & new} == {
+                name: new[name] for name in old.keys() & new
+            }
+            assert not any(new[name].overlaps(other) for name in new.keys() - old for other in old.values())
+
+
+def subnets(world: World) -> dict[str, IPv4Network]:
+    found = world.of("AWS::EC2::Subnet").items()
+    return {name: IPv4Network(subnet["Properties"]["CidrBlock"]) for name, subnet in found}
 
 
 def exports(world: World) -> dict[str, Any]:
@@ -77,6 +91,19 @@ def test_what_cdk_nag_finds_and_nobody_has_explained_is_not_synthesized(tmp_path
     with pytest.raises(RuntimeError, match="ValidationFailed"):
         app.synth()
     assert "AwsSolutions-S10" in (tmp_path / "validation-report.json").read_text()
+
+
+def test_another_region_of_the_account_has_room_for_another_deployment(world: World) -> None:
+    """What has a name where there are no regions says in it which one it is for."""
+    of_account = [
+        name
+        for template in world.templates.values()
+        for resource in template["Resources"].values()
+        if resource["Type"].startswith(_WITHOUT_REGION)
+        for name in _names(resource.get("Properties"))
+    ]
+    assert [name for name in of_account if world.deployment.region not in name] == []
+    assert len(of_account) >= 4  # of which CloudFront has three, and CloudWatch a dashboard
 
 
 def test_no_role_may_do_anything_to_everything(world: World) -> None:
@@ -313,6 +340,18 @@ def test_who_holds_a_url_speaks_tls(world: World) -> None:
         assert urls.pop(f"RedisUrl{role}").startswith(f"rediss://{role}:{{{{resolve:"), role
     assert all(uri.startswith("mongodb://") and "tls=true" in uri for uri in urls.values())
     assert set(urls) == (set() if world.deployment.mongo_uri_secret else {"MongoUri"})
+
+
+def _names(properties: Any) -> Iterator[str]:
+    """At any depth."""
+    if isinstance(properties, list):
+        for one in properties:
+            yield from _names(one)
+    if isinstance(properties, dict):
+        for key, value in properties.items():
+            if key in _NAMES:
+                yield text(value)
+            yield from _names(value)
 
 
 def _listed(value: Any) -> list[Any]:

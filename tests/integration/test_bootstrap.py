@@ -10,6 +10,7 @@ import pytest
 from pymongo import MongoClient
 
 from chalicelib.accounts import LogIn
+from chalicelib.adapters.mongo import database
 from chalicelib.bootstrap import handler
 from chalicelib.contract.errors import Conflict
 from chalicelib.contract.tokens import new_token, token_sha256
@@ -90,6 +91,19 @@ def test_indexes_are_there_before_anything_else(plane: ControlPlane) -> None:
         assert call() == {"first_key_added": False}
         indexes = client[plane.settings.mongo_database]["accounts"].index_information()
     assert "email_once" in indexes
+
+
+def test_an_index_of_much_that_is_there_already_takes_its_time(
+    plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than whoever answers requests waits for an answer."""
+    monkeypatch.setattr(database, "_SILENCE_MS", 30)
+    with MongoClient[Any](plane.settings.mongo_url) as client:
+        audit = client[plane.settings.mongo_database]["audit"]
+        audit.drop_indexes()
+        audit.insert_many({"tenant": "t", "number": number, "at": number} for number in range(60_000))
+        assert call() == {"first_key_added": False}
+        assert len(audit.index_information()) > 1
 
 
 def test_the_operator_logs_in_with_a_password_that_was_never_sent(plane: ControlPlane) -> None:

@@ -42,8 +42,9 @@ class MongoStore(
 ):
     """Implements `ports.Store`: each part has collections of its own."""
 
-    def __init__(self, url: str, *, database: str) -> None:
-        opened = Database(url, database)
+    def __init__(self, url: str, *, database: str, silence_ms: int | None = None) -> None:
+        """`silence_ms`: as `Database` has it."""
+        opened = Database(url, database, silence_ms=silence_ms)
         for part in _PARTS:
             part.__init__(self, opened)
 

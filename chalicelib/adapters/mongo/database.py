@@ -42,14 +42,16 @@ _AWAY: Final = "The platform's records do not answer. Try again shortly."
 class Database:
     """The connection that all collections share. None is made before first use."""
 
-    def __init__(self, url: str, name: str) -> None:
+    def __init__(self, url: str, name: str, *, silence_ms: int | None = None) -> None:
+        """`silence_ms`: after how long an answer is not waited for any more; None for what requests wait."""
+        silence_ms = silence_ms or _SILENCE_MS
         client: MongoClient[Document] = MongoClient(
             url,
             tz_aware=True,
             serverSelectionTimeoutMS=_SELECTION_MS,
-            connectTimeoutMS=_SILENCE_MS,
-            socketTimeoutMS=_SILENCE_MS,
-            waitQueueTimeoutMS=_SILENCE_MS,
+            connectTimeoutMS=silence_ms,
+            socketTimeoutMS=silence_ms,
+            waitQueueTimeoutMS=silence_ms,
             retryWrites=False,
             retryReads=False,
             connect=False,

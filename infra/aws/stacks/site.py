@@ -27,6 +27,7 @@ from constructs import Construct
 from chalicelib.edge import HEADER
 from infra.aws.acknowledged import acknowledge
 from infra.aws.deployment import Domain
+from infra.aws.names import NAME
 from infra.siteheaders import HASHED, OVER_HTTPS, SECURITY, cache_control
 
 API: Final = ("v1", "v2", "inference", "healthz")
@@ -111,7 +112,10 @@ class Site(Stack):
     def _distribution(
         self, api: ApiOrigin, bucket: s3.Bucket, domain: Domain | None
     ) -> cloudfront.Distribution:
-        files = _files(bucket, self._headers())
+        access = cloudfront.S3OriginAccessControl(
+            self, "Access", origin_access_control_name=self._name_in_account()
+        )
+        files = _files(bucket, access, self._headers())
         to_api = _uncached(api)
         distribution = cloudfront.Distribution(
             self,
@@ -136,6 +140,10 @@ class Site(Stack):
     def _certificate(self, domain: Domain) -> acm.ICertificate:
         return acm.Certificate.from_certificate_arn(self, "Certificate", domain.certificate)
 
+    def _name_in_account(self) -> str:
+        """CloudFront has no regions: a deployment in another one needs other names."""
+        return f"{NAME}-{self.region}"
+
     def _pages(self) -> cloudfront.FunctionAssociation:
         pages = cloudfront.Function(
             self,
@@ -155,6 +163,7 @@ class Site(Stack):
         return cloudfront.ResponseHeadersPolicy(
             self,
             "Headers",
+            response_headers_policy_name=self._name_in_account(),
             comment="What pages may do",
             security_headers_behavior=security,
             custom_headers_behavior=cloudfront.ResponseCustomHeadersBehavior(
@@ -243,11 +252,15 @@ def _security(headers: dict[str, str]) -> cloudfront.ResponseSecurityHeadersBeha
     )
 
 
-def _files(bucket: s3.Bucket, headers: cloudfront.ResponseHeadersPolicy) -> dict[str, Any]:
+def _files(
+    bucket: s3.Bucket, access: cloudfront.S3OriginAccessControl, headers: cloudfront.ResponseHeadersPolicy
+) -> dict[str, Any]:
     """Without the right to list the bucket, what is missing would be a 403."""
     return {
         "origin": origins.S3BucketOrigin.with_origin_access_control(
-            bucket, origin_access_levels=[cloudfront.AccessLevel.READ, cloudfront.AccessLevel.LIST]
+            bucket,
+            origin_access_control=access,
+            origin_access_levels=[cloudfront.AccessLevel.READ, cloudfront.AccessLevel.LIST],
         ),
         "viewer_protocol_policy": cloudfront.ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
         "cache_policy": cloudfront.CachePolicy.CACHING_OPTIMIZED,
