@@ -132,18 +132,18 @@ class Arrivals:
         return replace(grant, offset=(number - 1) * self._part_bytes, file=one.file)
 
     def _absent(self, one: _Parted) -> list[int]:
-        """The numbers of the parts that have not arrived."""
-        arrived = self._arrived(one)
-        if arrived is None and self._is_kept(one):
-            return []
-        sizes = {part.number: part.bytes for part in arrived or ()}
+        """The numbers of the parts that have not arrived.
+
+        Stores take parts away one by one while another call has them joined, once what they make is there.
+        """
+        sizes = {part.number: part.bytes for part in self._arrived(one) or ()}
         numbers = range(1, self._count(one) + 1)
-        return [number for number in numbers if sizes.get(number) != self._size(one, number)]
+        absent = [number for number in numbers if sizes.get(number) != self._size(one, number)]
+        return [] if absent and self._is_kept(one) else absent
 
     def _join(self, one: _Parted) -> None:
-        arrived = self._arrived(one)
-        if arrived is not None:
-            wanted = [part for part in arrived if part.number <= self._count(one)]
+        wanted = [part for part in self._arrived(one) or () if part.number <= self._count(one)]
+        if len(wanted) == self._count(one):
             self._objects.join_parts(one.object_key, one.upload_id or "", wanted)
         stored = self._objects.stored(one.object_key)
         if stored is None:

@@ -76,6 +76,7 @@ def _deploy(chosen: argparse.Namespace, cloud: Cloud, environ: Mapping[str, str]
     with TemporaryDirectory(prefix="modelrocket-") as folder:
         tools = deploying.Tools(
             cdk=Cdk(environ, cloud.region),
+            clock=_CLOCK,
             owner=Owner(cloud, _CLOCK),
             synthesize=lambda given: synthesize(given, environ, Path(folder) / "cdk.out"),
             say=_say,

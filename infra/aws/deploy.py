@@ -1,6 +1,6 @@
 """`python -m infra.aws deploy`: the steps, in an order in which the platform is never open to strangers.
 
-    templates → bootstrap → storage, network, stores, Setup → Setup runs → all the rest
+    templates → bootstrap, AWS's own roles → storage, network, stores, Setup → Setup runs → all the rest
 
 Setup has made the indexes and the operator's key before there is an API, and a new release's indexes before
 its functions. What has died halfway goes on when it is called again.
@@ -16,8 +16,8 @@ from typing import Final
 
 from botocore.exceptions import ClientError
 
-from infra.aws import names
-from infra.aws.cloud import Cloud
+from infra.aws import hostless, linked, names
+from infra.aws.cloud import Clock, Cloud
 from infra.aws.command import Cdk
 from infra.aws.owner import Owner
 
@@ -32,6 +32,7 @@ class Tools:
     """`synthesize`: a context → the folder with the templates. `say`: a line of progress."""
 
     cdk: Cdk
+    clock: Clock
     owner: Owner
     synthesize: Callable[[Mapping[str, str]], Path]
     say: Say
@@ -57,6 +58,10 @@ def deploy(
     if _bootstrapped(cloud) < _BOOTSTRAP_VERSION:
         say("What CDK needs in this account and region")
         tools.cdk.bootstrap(cloud.identity()[0])
+    linked.make(cloud)
+    if hostless.has_failed(cloud, names.HOSTS):
+        say("Hosts did not start before: what is left of them goes")
+        hostless.let_go_of_failed(cloud, names.HOSTS, tools.clock)
     say("Storage, network and stores: a quarter of an hour the first time")
     tools.cdk.deploy(templates, names.SETUP)
     say("Indexes, and the operator's account")

@@ -14,10 +14,32 @@ from infra.aws.cloud import Clock, Cloud
 
 _HOSTS_SECONDS: Final = 900.0
 _MACHINES_SECONDS: Final = 1200.0
+_ROLLBACK_SECONDS: Final = 1200.0
 _EVERY_SECONDS: Final = 10.0
 _AT_ONCE: Final = 19
 """As many instances as one call may name: AWS's reference says 19 and 50."""
+_FAILED: Final = ("ROLLBACK_IN_PROGRESS", "ROLLBACK_FAILED")
+"""Of a stack that has never stood."""
 _GONE: Final = ("ClusterNotFoundException", "ServiceNotFoundException", "ServiceNotActiveException")
+
+
+def has_failed(cloud: Cloud, stack: str) -> bool:
+    """Its first deployment: AWS takes back what it had made, and waits for machines that it may not end."""
+    found = cloud.stack(stack)
+    return found is not None and found.status in _FAILED
+
+
+def let_go_of_failed(cloud: Cloud, stack: str, clock: Clock) -> None:
+    """The stack is one that CDK makes anew. Safe to repeat. Raises CannotGoOn, AwsError."""
+    let_go(cloud, stack, clock)
+
+    def ended() -> bool:
+        found = cloud.stack(stack)
+        return found is None or not found.status.endswith("_IN_PROGRESS")
+
+    clock.wait_until(
+        ended, what=f"{stack} is still being taken back", seconds=_ROLLBACK_SECONDS, every=_EVERY_SECONDS
+    )
 
 
 def let_go(cloud: Cloud, stack: str, clock: Clock) -> None:

@@ -148,6 +148,8 @@ def _advice(stack: StackState, region: str) -> str | None:
     match stack.status:
         case "REVIEW_IN_PROGRESS":
             return None
+        case "ROLLBACK_IN_PROGRESS" if stack.name == names.HOSTS:
+            return None  # it would wait for machines of which deploying lets go
         case "DELETE_FAILED":
             return f"It is half gone: take all of it away first, make destroy REGION={region} (keeps models)."
         case "UPDATE_ROLLBACK_FAILED":
@@ -295,4 +297,21 @@ def _secret(deployment: Deployment, cloud: Cloud) -> Found:
     )
 
 
-_OF_ACCOUNT: Final = (_stacks, _functions, _machines, _certificates, _secret)
+def _records(deployment: Deployment, cloud: Cloud) -> Found:
+    """Which MongoDB it is the other stacks have been told: CloudFormation changes nothing of that."""
+    if cloud.stack(names.SETUP) is None:
+        return Found()
+    elsewhere = deployment.mongo_uri_secret is not None
+    if elsewhere != bool(cloud.resources(names.DATA, "AWS::DocDB::DBCluster")):
+        return Found()
+    records = "a DocumentDB of its own" if elsewhere else "a MongoDB that runs elsewhere"
+    return Found(
+        problems=[
+            f"mongo_uri_secret: this deployment has its records in {records}, which is chosen once. Give "
+            "what was given before; or take the deployment away, which keeps the models, and begin anew: "
+            f"make destroy REGION={cloud.region}"
+        ]
+    )
+
+
+_OF_ACCOUNT: Final = (_stacks, _functions, _machines, _certificates, _secret, _records)

@@ -13,6 +13,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,9 +26,9 @@ from chalicelib.founding import OPERATOR
 from chalicelib.records import named_account_id
 from chalicelib.settings import RecordSettings
 from infra.aws import __main__ as command_line
-from infra.aws import names
+from infra.aws import linked, names
 from infra.aws.built import Built
-from infra.aws.cloud import CannotGoOn, Clock, Cloud
+from infra.aws.cloud import CannotGoOn, Clock, Cloud, StackState
 from infra.aws.command import CDK, Cdk
 from infra.aws.deploy import BOOTSTRAP, Tools, deploy, remembered
 from infra.aws.destroy import Destroying, _clusters, destroy, standing
@@ -112,7 +113,11 @@ class Place:
 
     def deploy(self, *, dies_before: str | None = None, **context: str) -> None:
         tools = Tools(
-            cdk=self.cdk(dies_before), owner=self.owner, synthesize=self.synthesize, say=self.said.append
+            cdk=self.cdk(dies_before),
+            clock=CLOCK,
+            owner=self.owner,
+            synthesize=self.synthesize,
+            say=self.said.append,
         )
         deploy(self.cloud, tools, context, told_key=self.keys.append)
 
@@ -229,6 +234,38 @@ def test_it_was_bootstrapped_once(place: Place) -> None:
     said = [line for line in place.said if "CDK needs" in line]
     version = place.emulator.client("ssm").get_parameter(Name=BOOTSTRAP)["Parameter"]["Value"]
     assert (len(said), int(version) >= 6) == (1, True)
+
+
+def test_services_of_aws_have_their_roles_in_an_account_where_nothing_was(place: Place) -> None:
+    roles = place.emulator.client("iam").list_roles()["Roles"]
+    wanted = {f"/aws-service-role/{service}/" for service in linked.SERVICES}
+    assert wanted <= {role["Path"] for role in roles}
+
+
+class NeverStood(Cloud):
+    """Where the first hosts did not start: no emulator goes back as AWS does."""
+
+    def stack(self, name: str) -> StackState | None:
+        if name != names.HOSTS:
+            return super().stack(name)
+        return StackState(name, "ROLLBACK_FAILED", "", {}, datetime.now(UTC))
+
+    def resources(self, stack: str, kind: str) -> list[str]:
+        return [] if stack == names.HOSTS else super().resources(stack, kind)
+
+
+def test_hosts_that_never_stood_go_before_anything_is_made(place: Place) -> None:
+    said: list[str] = []
+    tools = Tools(
+        cdk=place.cdk(dies_before=names.SETUP),
+        clock=CLOCK,
+        owner=place.owner,
+        synthesize=lambda _: place.folder,
+        say=said.append,
+    )
+    with pytest.raises(PowerCut):
+        deploy(NeverStood(botocore.session.Session(), REGION), tools, {}, told_key=place.keys.append)
+    assert [line for line in said if "did not start before" in line]
 
 
 def test_whoever_lost_the_key_gets_another(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

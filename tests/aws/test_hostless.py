@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import botocore.session
@@ -14,8 +15,8 @@ from moto import mock_aws
 from moto.autoscaling.models import autoscaling_backends
 from moto.core.models import DEFAULT_ACCOUNT_ID
 
-from infra.aws.cloud import CannotGoOn, Clock, Cloud
-from infra.aws.hostless import let_go
+from infra.aws.cloud import CannotGoOn, Clock, Cloud, StackState
+from infra.aws.hostless import has_failed, let_go, let_go_of_failed
 
 STACK: Final = "Hosts"
 IDS: Final = {
@@ -40,7 +41,13 @@ class Hours:
 
 
 class Deployed(Cloud):
-    """Whose resources are known without CloudFormation."""
+    """Whose resources are known without CloudFormation, and who is told the state of their stack."""
+
+    status = "CREATE_COMPLETE"
+
+    def stack(self, name: str) -> StackState | None:
+        assert name == STACK
+        return StackState(name, self.status, "", {}, datetime.now(UTC))
 
     def resources(self, stack: str, kind: str) -> list[str]:
         assert stack == STACK
@@ -48,7 +55,7 @@ class Deployed(Cloud):
 
 
 @pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
     """A service of two hosts, on two machines that nobody may end."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
@@ -90,6 +97,40 @@ def test_protected_machines_go_and_none_comes_after_them(cloud: Cloud) -> None:
     assert (group["MinSize"], group["DesiredCapacity"]) == (0, 0)
     (service,) = cloud.client("ecs").describe_services(cluster="rocket", services=["hosts"])["services"]
     assert service["desiredCount"] == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "failed"),
+    [
+        ("ROLLBACK_IN_PROGRESS", True),
+        ("ROLLBACK_FAILED", True),
+        ("ROLLBACK_COMPLETE", False),
+        ("UPDATE_ROLLBACK_FAILED", False),
+        ("CREATE_COMPLETE", False),
+    ],
+)
+def test_only_hosts_that_never_stood_have_failed(
+    cloud: Deployed, monkeypatch: pytest.MonkeyPatch, status: str, failed: bool
+) -> None:
+    monkeypatch.setattr(cloud, "status", status)
+    assert has_failed(cloud, STACK) is failed
+
+
+def test_what_aws_takes_back_is_gone_before_it_is_made_anew(
+    cloud: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AWS ends once machines have gone, and not before."""
+    monkeypatch.setattr(cloud, "status", "ROLLBACK_IN_PROGRESS")
+    hours = Hours()
+
+    def sleep(seconds: float) -> None:
+        hours.now += seconds
+        if hours.now > 60 and machines(cloud) == []:
+            monkeypatch.setattr(cloud, "status", "ROLLBACK_COMPLETE")
+
+    let_go_of_failed(cloud, STACK, Clock(lambda: hours.now, sleep))
+    assert machines(cloud) == []
+    assert cloud.status == "ROLLBACK_COMPLETE"
 
 
 def test_a_second_time_there_is_nothing_to_wait_for(cloud: Cloud) -> None:

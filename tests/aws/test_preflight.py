@@ -143,10 +143,11 @@ def test_a_secret_that_functions_cannot_read_is_found(cloud: Cloud, built: Built
 class Stuck(Cloud):
     """One of whose stacks is in a state that no emulator leaves one in."""
 
+    name = names.DATA
     status = "CREATE_COMPLETE"
 
     def stack(self, name: str) -> StackState | None:
-        if name != names.DATA:
+        if name != self.name:
             return super().stack(name)
         return StackState(name, self.status, "", {}, datetime.now(UTC))
 
@@ -159,6 +160,7 @@ class Stuck(Cloud):
         ("UPDATE_ROLLBACK_COMPLETE", None),
         ("REVIEW_IN_PROGRESS", None),
         ("CREATE_IN_PROGRESS", "wait"),
+        ("ROLLBACK_IN_PROGRESS", "wait"),
         ("DELETE_IN_PROGRESS", "wait"),
         ("DELETE_FAILED", f"make destroy REGION={REGION}"),
         ("UPDATE_ROLLBACK_FAILED", "continue-update-rollback"),
@@ -172,6 +174,52 @@ def test_a_stack_that_cannot_be_changed_now_is_found(
     problems = preflight.look(deployment(), machine(built), stuck).problems
     assert len(problems) == (advice is not None)
     assert all(names.DATA in one and status in one and str(advice) in one for one in problems)
+
+
+def test_hosts_that_did_not_start_are_deployed_again_while_aws_waits_for_them(
+    cloud: Cloud, built: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stuck, "name", names.HOSTS)
+    monkeypatch.setattr(Stuck, "status", "ROLLBACK_IN_PROGRESS")
+    stuck = Stuck(botocore.session.Session(), REGION)
+    assert preflight.look(deployment(), machine(built), stuck).problems == []
+
+
+class Standing(Cloud):
+    """Where Setup has been told which MongoDB it is. `clusters`: of DocumentDB."""
+
+    clusters: tuple[str, ...] = ()
+
+    def stack(self, name: str) -> StackState | None:
+        if name != names.SETUP:
+            return None
+        return StackState(name, "CREATE_COMPLETE", "", {}, datetime.now(UTC))
+
+    def resources(self, stack: str, kind: str) -> list[str]:
+        return list(self.clusters) if (stack, kind) == (names.DATA, "AWS::DocDB::DBCluster") else []
+
+
+@pytest.mark.parametrize(
+    ("clusters", "given", "said"),
+    [
+        pytest.param(("one",), {}, None, id="its own, as before"),
+        pytest.param((), {"mongo_uri_secret": SECRET}, None, id="elsewhere, as before"),
+        pytest.param(("one",), {"mongo_uri_secret": SECRET}, "a DocumentDB of its own", id="elsewhere now"),
+        pytest.param((), {}, "a MongoDB that runs elsewhere", id="its own now"),
+    ],
+)
+def test_where_records_are_is_chosen_once(
+    cloud: Cloud,
+    monkeypatch: pytest.MonkeyPatch,
+    clusters: tuple[str, ...],
+    given: dict[str, str],
+    said: str | None,
+) -> None:
+    monkeypatch.setattr(Standing, "clusters", clusters)
+    standing = Standing(botocore.session.Session(), REGION)
+    problems = preflight._records(deployment(**given), standing).problems
+    assert len(problems) == (said is not None)
+    assert all(str(said) in one and f"make destroy REGION={REGION}" in one for one in problems)
 
 
 @pytest.mark.parametrize(

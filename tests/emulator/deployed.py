@@ -90,6 +90,7 @@ class Deployed:
         """The smallest size, with nothing of one's own."""
         tools = Tools(
             cdk=self.cdk,
+            clock=self.clock,
             owner=Owner(self.cloud, self.clock),
             synthesize=self._synthesize,
             say=lambda _: None,

@@ -10,6 +10,7 @@ import httpx
 import msgspec
 import pytest
 
+from chalicelib.adapters.s3 import S3Objects
 from chalicelib.auth import Principal
 from chalicelib.contract import limits
 from chalicelib.contract.errors import Conflict, InvalidModel, InvalidRequest
@@ -157,6 +158,30 @@ def test_completing_many_times_at_once_has_one_effect(
     assert {answer.state for answer in answers} == {VersionState.PREPARING}
     assert plane.hot.take_job("h", wait_ms=100) is not None
     assert plane.hot.take_job("h", wait_ms=100) is None
+
+
+@pytest.mark.parametrize("seen_whole", [0, 1], ids=["before it looked", "after it looked"])
+def test_parts_that_go_while_another_call_joins_them_are_not_missing(
+    plane: ControlPlane, alice: Principal, monkeypatch: pytest.MonkeyPatch, seen_whole: int
+) -> None:
+    """SeaweedFS makes the object, then takes parts away: for a moment some of them are listed."""
+    begun = plane.uploads.begin(alice, TWO_FILES)
+    for part in begun.parts:
+        put(part)
+    weights = begun.version.weights
+    assert weights
+    version = plane.uploads._store.any_version(begun.version.id)
+    assert version
+    upload = version.upload_ids[VersionFile.WEIGHTS]
+    parts = plane.objects.parts(weights.object_key, upload)
+    assert parts and len(parts) == 4
+    plane.objects.join_parts(weights.object_key, upload, parts)
+    listings = iter([parts] * seen_whole)
+    joins: list[object] = []
+    monkeypatch.setattr(S3Objects, "parts", lambda *_: next(listings, parts[:2]))
+    monkeypatch.setattr(S3Objects, "join_parts", lambda *given: joins.append(given))
+    assert completed(plane, alice, begun).state is VersionState.PREPARING
+    assert joins == []
 
 
 def test_beginning_many_times_at_once_shares_one_upload(plane: ControlPlane, alice: Principal) -> None:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from aws_cdk import ArnFormat, Duration, RemovalPolicy, Stack
+from aws_cdk import Duration, RemovalPolicy, Stack
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_events as events
@@ -27,7 +26,7 @@ from constructs import Construct
 
 import app as application
 from chalicelib.settings import CapacityKind, GaugesKind, SignUpMode
-from infra.aws import api, permissions
+from infra.aws import api, grants, permissions
 from infra.aws.acknowledged import acknowledge, shown
 from infra.aws.profiles import FunctionsSize
 from infra.aws.stacks.data import Data
@@ -237,7 +236,7 @@ class ControlPlane(Stack):
             description=f"What the function {job.id} calls",
         )
         log.grant_write(role)
-        self._allow_network(role)
+        grants.network(role)
         self._allow_bucket(role, job.uses)
         if job.uses is permissions.COORDINATOR:
             self._allow_hosts(role)
@@ -254,21 +253,6 @@ class ControlPlane(Stack):
         self._allow(role, actions, resource, **conditions)
         acknowledge(role, {f"IAM5[Resource::{shown(self.resolve(resource))}]": why})
 
-    def _allow_network(self, role: iam.Role) -> None:
-        """For Lambda itself. What the function's own code calls says so, and is refused."""
-        self._allow_wide(role, permissions.OF_NETWORK, "*", why=_UNNAMED_YET)
-        functions = self.format_arn(
-            service="lambda", resource="function", resource_name="*", arn_format=ArnFormat.COLON_RESOURCE_NAME
-        )
-        role.add_to_policy(
-            iam.PolicyStatement(
-                effect=iam.Effect.DENY,
-                actions=list(permissions.OF_NETWORK),
-                resources=["*"],
-                conditions={"ArnLike": {"lambda:SourceFunctionArn": functions}},
-            )
-        )
-
     def _allow_bucket(self, role: iam.Role, uses: permissions.BucketUse) -> None:
         storage = self._stores.storage
         arn = storage.export_value(storage.models.bucket_arn)
@@ -278,25 +262,15 @@ class ControlPlane(Stack):
                 role, actions, f"{arn}/{prefix}*", why=f"All that is {prefix}, and nothing else."
             )
         if uses.key:
-            self._allow_key(role, uses.key, "s3", {"aws:s3:arn": arn})
+            grants.key(role, storage.key.key_arn, uses.key, "s3", {"aws:s3:arn": arn})
 
     def _allow_secrets(self, role: iam.Role, arns: list[str]) -> None:
         self._allow(role, ("secretsmanager:GetSecretValue",), *arns)
         for named in (shown(self.resolve(arn)) for arn in arns if "?" in arn):
             acknowledge(role, {f"IAM5[Resource::{named}]": _NAMED_LATER})
         known = [arn for arn in arns if "?" not in arn]
-        self._allow_key(role, ("kms:Decrypt",), "secretsmanager", {"SecretARN": known})
-
-    def _allow_key(
-        self, role: iam.Role, actions: tuple[str, ...], service: str, what: Mapping[str, str | list[str]]
-    ) -> None:
-        """For what the service says to be about: the key's encryption context.
-
-        CDK's own grants would name the role in the key's policy, whose stack was there before the role.
-        """
-        through = {"kms:ViaService": f"{service}.{self.region}.amazonaws.com"}
-        about = {f"kms:EncryptionContext:{name}": value for name, value in what.items()}
-        self._allow(role, actions, self._stores.storage.key.key_arn, StringEquals=through | about)
+        key = self._stores.storage.key.key_arn
+        grants.key(role, key, ("kms:Decrypt",), "secretsmanager", {"SecretARN": known})
 
     def _allow_hosts(self, role: iam.Role) -> None:
         hosts = self._hosts
@@ -373,7 +347,6 @@ _LOGGED: Final = {
     "bytes": "$context.responseLength",
 }
 """Of each request. Paths would name models, and addresses people: the platform's own audit log has those."""
-_UNNAMED_YET: Final = "Lambda makes network interfaces for a function, which have no names before."
 _NAMED_LATER: Final = "What Secrets Manager puts after a secret's name is known only when there is one."
 _OF_CLUSTER: Final = "Tasks come and go; those of one cluster are meant."
 _NOT_ASKED_OF_THE_API: Final = {

@@ -21,6 +21,7 @@ from constructs import Construct
 
 from chalicelib.contract import limits
 from chalicelib.uploads import MODELS
+from infra.aws import grants
 from infra.aws.acknowledged import acknowledge, shown
 from infra.aws.profiles import HostsSize
 from infra.aws.stacks.data import Data
@@ -242,18 +243,7 @@ class Hosts(Stack):
         bucket = self._storage.export_value(self._storage.models.bucket_arn)
         models = f"{bucket}/{MODELS}*"
         role.add_to_principal_policy(iam.PolicyStatement(actions=["s3:GetObject"], resources=[models]))
-        role.add_to_principal_policy(
-            iam.PolicyStatement(
-                actions=["kms:Decrypt"],
-                resources=[self._storage.key.key_arn],
-                conditions={
-                    "StringEquals": {
-                        "kms:ViaService": f"s3.{self.region}.amazonaws.com",
-                        "kms:EncryptionContext:aws:s3:arn": bucket,
-                    }
-                },
-            )
-        )
+        grants.key(role, self._storage.key.key_arn, ("kms:Decrypt",), "s3", {"aws:s3:arn": bucket})
         reason = "Which models a host is to load nobody knows before it asks for them."
         acknowledge(role, {f"IAM5[Resource::{shown(self.resolve(models))}]": reason})
 
@@ -263,20 +253,9 @@ class Hosts(Stack):
         return ecs.Secret.from_secrets_manager(found)
 
     def _let_decrypt_secrets(self, role: iam.IRole) -> None:
-        role.add_to_principal_policy(
-            iam.PolicyStatement(
-                actions=["kms:Decrypt"],
-                resources=[self._storage.key.key_arn],
-                conditions={
-                    "StringEquals": {
-                        "kms:ViaService": f"secretsmanager.{self.region}.amazonaws.com",
-                        "kms:EncryptionContext:SecretARN": [
-                            secret.secret_arn for secret in self._secrets().values()
-                        ],
-                    }
-                },
-            )
-        )
+        secrets = [secret.secret_arn for secret in self._secrets().values()]
+        key = self._storage.key.key_arn
+        grants.key(role, key, ("kms:Decrypt",), "secretsmanager", {"SecretARN": secrets})
 
     def _hosts_group(self) -> ec2.SecurityGroup:
         """Hosts pass requests on to each other."""

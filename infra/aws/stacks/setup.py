@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from aws_cdk import ArnFormat, CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from infra.aws import names, permissions
+from infra.aws import grants, names
 from infra.aws.acknowledged import acknowledge
 from infra.aws.stacks.data import Data
 from infra.aws.stacks.network import Network
@@ -30,7 +30,6 @@ SECONDS: Final = 60
 _MEMORY_MIB: Final = 512
 _HTTPS: Final = 443
 _MONGO: Final = 27017
-_UNNAMED_YET: Final = "Lambda makes network interfaces for a function, which have no names before."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +68,7 @@ class Setup(Stack):
             description="What the function Setup calls",
         )
         log.grant_write(role)
-        self._allow_network(role)
+        grants.network(role)
         self._allow_secret(role, data, storage.key.key_arn)
         self.function = lambda_.Function(
             self,
@@ -92,32 +91,13 @@ class Setup(Stack):
         CfnOutput(self, names.SETUP_FUNCTION, value=self.function.function_name)
         CfnOutput(self, names.GIVEN, value=json.dumps(program.given, sort_keys=True))
 
-    def _allow_network(self, role: iam.Role) -> None:
-        """For Lambda itself. What the function's own code calls says so, and is refused."""
-        asked: dict[str, Any] = {"actions": list(permissions.OF_NETWORK), "resources": ["*"]}
-        functions = self.format_arn(
-            service="lambda", resource="function", resource_name="*", arn_format=ArnFormat.COLON_RESOURCE_NAME
-        )
-        by_functions = {"ArnLike": {"lambda:SourceFunctionArn": functions}}
-        role.add_to_policy(iam.PolicyStatement(**asked))
-        role.add_to_policy(iam.PolicyStatement(effect=iam.Effect.DENY, conditions=by_functions, **asked))
-        acknowledge(role, {"IAM5[Resource::*]": _UNNAMED_YET})
-
     def _allow_secret(self, role: iam.Role, data: Data, key: str) -> None:
         """Ours is encrypted with our key; whose MongoDB runs elsewhere has brought a secret of their own."""
         arn = data.mongo_uri.secret_arn
         role.add_to_policy(iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[arn]))
         if data.mongo_clients is None:
             return
-        through = {
-            "kms:ViaService": f"secretsmanager.{self.region}.amazonaws.com",
-            "kms:EncryptionContext:SecretARN": arn,
-        }
-        role.add_to_policy(
-            iam.PolicyStatement(
-                actions=["kms:Decrypt"], resources=[key], conditions={"StringEquals": through}
-            )
-        )
+        grants.key(role, key, ("kms:Decrypt",), "secretsmanager", {"SecretARN": arn})
 
     def _groups(self, network: Network, data: Data) -> list[ec2.ISecurityGroup]:
         out = ec2.SecurityGroup(
