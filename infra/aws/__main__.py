@@ -155,8 +155,8 @@ def _password() -> str:
     """Twice from a terminal, unseen; else one line. Raises CannotGoOn."""
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\n")
-    password = getpass.getpass("Password: ")
-    if getpass.getpass("Once more: ") != password:
+    password = getpass.getpass("Password: ", stream=sys.stderr)
+    if getpass.getpass("Once more: ", stream=sys.stderr) != password:
         raise CannotGoOn("These are two different passwords.")
     return password
 

@@ -14,6 +14,7 @@ from infra.compose.variables import Store
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _UP: Final = "docker compose -f localstack-compose.yml up --build --detach"
+_DOWN: Final = "docker compose -f localstack-compose.yml down --volumes"
 _CANNOT: Final = 2
 
 
@@ -50,17 +51,33 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _env(path: Path, chosen: argparse.Namespace, environ: Mapping[str, str]) -> None:
-    """Writes what is missing. Raises CannotSay where a choice would change what is there."""
+    """Adds what is missing. Raises CannotSay where a choice would change what is there."""
     known = variables.read(path)
-    if known and (chosen.store or chosen.port or chosen.s3_port):
+    is_in_use = variables.has_secrets(known)
+    if is_in_use and (chosen.store or chosen.port or chosen.s3_port):
         raise CannotSay(
             f"{path} is there already, and data that belong to it may be: change the ports in it by hand, or "
-            "end what it belongs to (docker compose -f localstack-compose.yml down --volumes) and remove it."
+            f"end what it belongs to ({_DOWN}) and remove it."
         )
-    told = variables.made(chosen.store or Store.MINIO, port=chosen.port, s3_port=chosen.s3_port) | known
-    variables.write(path, told)
+    fresh = variables.made(_store(path, known, chosen.store), port=chosen.port, s3_port=chosen.s3_port)
+    if is_in_use:
+        del fresh[variables.PROJECT]  # its volumes have the name by which they were made
+    variables.add(path, {name: value for name, value in fresh.items() if name not in known})
     print(f"{path} has the secrets. Start with: {_UP}")
-    _remember(told, environ)
+    _remember(fresh | known, environ)
+
+
+def _store(path: Path, known: Mapping[str, str], wanted: Store | None) -> Store:
+    """The one that Compose will start. Raises CannotSay where the file says another one, or none."""
+    if variables.PROFILES not in known:
+        return wanted or Store.MINIO
+    profiles = [name.strip() for name in known[variables.PROFILES].split(",")]
+    started = [store for store in Store if store in profiles]
+    if len(started) != 1 or wanted not in (None, *started):
+        raise CannotSay(
+            f"{variables.PROFILES} in {path} has to name {wanted or ' or '.join(Store)}, and no other store."
+        )
+    return started[0]
 
 
 def _remember(told: Mapping[str, str], environ: Mapping[str, str]) -> None:
@@ -77,7 +94,7 @@ def _key(path: Path) -> str:
     try:
         return variables.read(path)[variables.API_KEY]
     except KeyError:
-        raise CannotSay(f"{path} has no API key: python -m infra.compose env") from None
+        raise CannotSay(f"{path} has no API key: make compose-env") from None
 
 
 if __name__ == "__main__":

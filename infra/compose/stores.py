@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import pymongo
-from pymongo.errors import ConnectionFailure, PyMongoError
+from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 from pymongo.uri_parser import parse_uri
 
 from infra.local.connections import External
@@ -23,6 +23,7 @@ ROOT: Final = "root"
 _SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.5
 _CALL_MILLISECONDS: Final = 5000
+_ALREADY_INITIALIZED: Final = 23
 
 
 class NotReady(Exception):
@@ -56,7 +57,11 @@ def _answers(client: pymongo.MongoClient[dict[str, Any]]) -> bool:
 def _begin_replica_set(client: pymongo.MongoClient[dict[str, Any]], name: str, member: str) -> None:
     """Of one member: what is written to a majority is written, and there are transactions."""
     if client.admin.command("hello").get("setName") != name:
-        client.admin.command("replSetInitiate", {"_id": name, "members": [{"_id": 0, "host": member}]})
+        try:
+            client.admin.command("replSetInitiate", {"_id": name, "members": [{"_id": 0, "host": member}]})
+        except OperationFailure as error:  # somebody else's, or its own that it has not read yet
+            if error.code != _ALREADY_INITIALIZED:
+                raise
     _wait(lambda: bool(client.admin.command("hello").get("isWritablePrimary")), "MongoDB's replica set")
 
 

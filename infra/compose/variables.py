@@ -1,10 +1,12 @@
 """What `localstack-compose.yml` takes from its environment file: secrets, made at random once, and choices.
 
-What is in the file already is never made anew: new secrets would lock us out of the data.
+What is in the file already is never made anew: new secrets would lock us out of the data. What of it is
+somebody else's stays as it is.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping
 from enum import StrEnum
@@ -19,10 +21,16 @@ FILE_NAME: Final = ".env"
 """Where Compose looks by itself, beside its own file."""
 API_KEY: Final = "ROCKET_API_KEY"
 PORT: Final = "ROCKET_PORT"
+PROFILES: Final = "COMPOSE_PROFILES"
+PROJECT: Final = "COMPOSE_PROJECT_NAME"
 _S3_PORT: Final = "ROCKET_S3_PORT"
+_SECRETS: Final = re.compile(r"ROCKET_\w+_(KEY|PASSWORD)")
 _SECRET_BYTES: Final = 24
+_LINE: Final = re.compile(
+    r"""\s*(?:export\s+)?(\w+)\s*=\s*(?:"([^"]*)"|'([^']*)'|(.*?))\s*(?:(?:^|\s)#.*)?"""
+)
 _HEADER: Final = (
-    "# Secrets of localstack-compose.yml, made by `python -m infra.compose env`.\n"
+    "# Secrets of localstack-compose.yml, made by `make compose-env`.\n"
     "# Keep them for as long as its volumes.\n"
 )
 
@@ -41,9 +49,13 @@ _STORE_PORTS: Final = {Store.MINIO: 9000, Store.LOCALSTACK: 4566}
 def made(
     store: Store = Store.MINIO, *, port: int | None = None, s3_port: int | None = None
 ) -> dict[str, str]:
-    """Every variable there is, its secrets fresh. Ports are those of this machine's loopback interface."""
+    """Every variable there is, its secrets fresh. Ports are those of this machine's loopback interface.
+
+    The name of the project is as fresh as the secrets: no volume has it that was made with others.
+    """
     return {
-        "COMPOSE_PROFILES": store,
+        PROJECT: f"modelrocket-{secrets.token_hex(3)}",
+        PROFILES: store,
         PORT: str(port or PORT_DEFAULT),
         _S3_PORT: str(s3_port or _STORE_PORTS[store]),
         "ROCKET_S3_ENDPOINT_URL": f"http://{store}:{_STORE_PORTS[store]}",
@@ -62,17 +74,24 @@ def made(
 
 
 def read(path: Path) -> dict[str, str]:
-    """What the file says; nothing where there is none."""
-    if not path.exists():
-        return {}
-    lines = (line.strip() for line in path.read_text().splitlines())
-    pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
-    return {name: value for name, _, value in pairs}
+    """What the file says, as Compose reads it; nothing where there is none. What is empty is not said."""
+    lines = (_LINE.fullmatch(line) for line in _text(path).splitlines())
+    pairs = {found[1]: found[2] or found[3] or found[4] or "" for found in lines if found}
+    return {name: value for name, value in pairs.items() if value}
 
 
-def write(path: Path, variables: Mapping[str, str]) -> None:
-    """For this user's eyes only."""
-    write_private(path, _HEADER + "".join(f"{name}={value}\n" for name, value in variables.items()))
+def add(path: Path, variables: Mapping[str, str]) -> None:
+    """Below what is there. From then on it is for this user's eyes only."""
+    before = _text(path)
+    if before and not before.endswith("\n"):
+        before += "\n"
+    added = _HEADER + "".join(f"{name}={value}\n" for name, value in variables.items())
+    write_private(path.resolve(), before + added if variables else before)
+
+
+def has_secrets(variables: Mapping[str, str]) -> bool:
+    """Whether there may be data that belong to them."""
+    return any(map(_SECRETS.fullmatch, variables))
 
 
 def url(variables: Mapping[str, str]) -> str:
@@ -82,3 +101,7 @@ def url(variables: Mapping[str, str]) -> str:
 
 def _secret() -> str:
     return secrets.token_hex(_SECRET_BYTES)  # hex fits URLs, shells and this file as it is
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8-sig") if path.exists() else ""

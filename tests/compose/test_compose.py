@@ -20,14 +20,14 @@ from chalicelib.settings import Settings
 from host_container.settings import Settings as HostSettings
 from infra.compose.gateway import PORT
 from infra.compose.redisusers import ROLES
-from infra.compose.variables import Store, made
+from infra.compose.variables import PROFILES, PROJECT, Store, made
 from infra.local.credentials import load_or_create
 from infra.local.servers import PORT_NAMES, Layout
 from infra.local.settings import StackSettings
 from infra.local.stack import Stack
 from tests.compose.composed import FILE, ROOT, composed, raw, strings, used
 
-CHOSEN_WHERE_COMPOSE_RUNS = {"LOCALSTACK_AUTH_TOKEN", "MODELROCKET_SANDBOX"}
+CHOSEN_WHERE_COMPOSE_RUNS = {"LOCALSTACK_AUTH_TOKEN", "MODELROCKET_SANDBOX", "ROCKET_NETWORK"}
 PINNED = re.compile(r"[a-z0-9./-]+:[A-Za-z0-9._-]+@sha256:[0-9a-f]{64}")
 CONTROL_PLANE = {"gateway": "gateway", "coordinator": "coordinator", "bootstrap": "coordinator"}
 """Services, and their roles."""
@@ -41,6 +41,7 @@ WHERE = {
 """What cannot be as on one machine."""
 SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|_KEY")
 KIBIBYTES = {"m": 2**10, "g": 2**20}
+MEBIBYTES_LOGGED = 50
 _TO_MEMORY = 0.6
 """Of a host's memory, at most, is for models: a load takes several times what the model keeps."""
 
@@ -83,7 +84,7 @@ def test_it_is_a_compose_file() -> None:
 
 @pytest.mark.parametrize("store", STORES)
 def test_every_variable_is_in_the_environment_file_and_every_one_in_it_is_used(store: Store) -> None:
-    generated = set(made(store)) - {"COMPOSE_PROFILES"}  # that is for Compose itself
+    generated = set(made(store)) - {PROFILES, PROJECT}  # those are for Compose itself
     assert {variable.name for variable in used() if variable.operator == "?"} == generated
     assert {variable.name for variable in used() if variable.operator != "?"} == CHOSEN_WHERE_COMPOSE_RUNS
     assert all(variable.operator for variable in used())
@@ -102,13 +103,24 @@ def test_the_environment_file_is_for_nobody_else() -> None:
         assert "*" in ignored.read_text().splitlines()
 
 
-def test_images_of_others_are_pinned_and_ours_are_never_pulled() -> None:
+def test_images_of_others_are_pinned_and_each_of_ours_is_built_once_and_never_pulled() -> None:
+    """Two builds of one tag at once end in 'already exists' where containerd keeps the images."""
+    built = {one["image"]: name for name, one in everything().items() if "build" in one}
     for name, service in everything().items():
-        if "build" in service:
+        if built.get(service["image"]) == name:
             assert (ROOT / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
             assert service["pull_policy"] == "build", name
+        elif service["image"] in built:
+            assert "build" not in service and service["pull_policy"] == "never", name
         else:
             assert PINNED.fullmatch(service["image"]), name
+
+
+def test_no_log_grows_for_ever() -> None:
+    for name, service in everything().items():
+        options = service["logging"]["options"]
+        assert service["logging"]["driver"] == "json-file", name
+        assert int(options["max-size"].removesuffix("m")) * int(options["max-file"]) <= MEBIBYTES_LOGGED, name
 
 
 # Who waits for whom
@@ -316,14 +328,20 @@ def test_what_can_be_closed_is() -> None:
             assert service["cap_drop"] == ["ALL"] and service["read_only"] is True, name
 
 
-def test_hosts_have_addresses_that_nobody_else_is_given() -> None:
-    (pool,) = raw()["networks"]["fleet"]["ipam"]["config"]
+@pytest.mark.parametrize("network", ["", "192.168.77"])
+def test_hosts_have_addresses_that_nobody_else_is_given(network: str) -> None:
+    """In the network that was chosen, all of them: another stack may have the usual one."""
+    stack = composed(ROCKET_NETWORK=network)
+    (pool,) = stack["networks"]["fleet"]["ipam"]["config"]
     subnet, given = ipaddress.ip_network(pool["subnet"]), ipaddress.ip_network(pool["ip_range"])
-    found = [services()[name] for name in HOSTS]
+    assert str(subnet).startswith(network or "10.")
+    found = [stack["services"][name] for name in HOSTS]
     own = [ipaddress.ip_address(one["networks"]["fleet"]["ipv4_address"]) for one in found]
     assert [str(one) for one in own] == [one["environment"]["MODELROCKET_HOST_ADDRESS"] for one in found]
     assert len(set(own)) == len(own)
     assert all(one in subnet and one not in given for one in own)
+    for name in (*CONTROL_PLANE, *HOSTS):
+        assert stack["services"][name]["environment"]["MODELROCKET_HOST_NETWORK"] == str(subnet)
 
 
 def test_a_host_has_memory_for_what_it_takes_and_time_to_leave() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import pymongo
@@ -46,6 +46,24 @@ def test_the_platform_gets_a_user_in_a_replica_set_and_may_touch_its_own_databas
         assert client[database]["things"].count_documents({}) == 1
         with pytest.raises(OperationFailure):
             client["another"]["things"].insert_one({"kept": True})
+
+
+class Initialized:
+    """A member that another start made one since it was asked. The embedded one is one from its start."""
+
+    def __init__(self) -> None:
+        self.admin = self
+        self.name: str | None = None
+
+    def command(self, name: str, _told: object = None) -> dict[str, Any]:
+        if name == "hello":
+            return {"setName": self.name, "isWritablePrimary": self.name is not None}
+        self.name = "rs0"
+        raise OperationFailure("already initialized", 23)
+
+
+def test_a_replica_set_that_another_start_made_is_as_good() -> None:
+    stores._begin_replica_set(cast(Any, Initialized()), "rs0", "mongodb:27017")
 
 
 def test_the_bucket_is_there_and_may_be_there_before(servers: EmbeddedServers) -> None:

@@ -26,6 +26,7 @@ from modelrocket import Client, Deployment, PreparationFailed
 from tests.support.graphs import marked
 from tests.support.metering import make_past
 from tests.support.stack import RunningStack
+from tests.support.terminal import talk
 from tests.support.waiting import wait_for
 
 Done = subprocess.CompletedProcess[str]
@@ -80,32 +81,8 @@ class CommandLine:
         self, *arguments: str, answers: Sequence[tuple[str, str]], environment: Mapping[str, str]
     ) -> tuple[int, str]:
         """The exit code, and all that a person who answers each question sees, the own typing included."""
-        terminal, stdin = pty.openpty()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "modelrocket", *arguments],
-            env={**self.environment, **environment},
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        try:
-            assert process.stderr is not None
-            asked = ""
-            for question, answer in answers:
-                while not asked.endswith(question):
-                    told = process.stderr.read(1)
-                    assert told, f"it ended after {asked!r}"
-                    asked += told
-                os.write(terminal, f"{answer}\n".encode())
-            out, told = process.communicate(timeout=100)
-            return process.returncode, asked + told + out + os.read(terminal, 10_000).decode()
-        finally:
-            process.kill()
-            process.communicate()
-            os.close(terminal)
-            os.close(stdin)
+        command = [sys.executable, "-m", "modelrocket", *arguments]
+        return talk(command, answers=answers, environment={**self.environment, **environment})
 
     @contextmanager
     def following(self, *arguments: str) -> Iterator[Iterator[Any]]:

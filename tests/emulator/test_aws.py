@@ -10,7 +10,11 @@ away.
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import shutil
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -44,6 +48,7 @@ from tests.contract.test_objects import (
 )
 from tests.e2e import test_rollout
 from tests.e2e.test_accounts import (
+    Browser,
     browser,
     email,
     operator,
@@ -108,6 +113,8 @@ from tests.e2e.test_rollout import (
 )
 from tests.emulator.deployed import Deployed
 from tests.support.graphs import marked
+from tests.support.people import PASSWORD
+from tests.support.terminal import talk
 from tests.support.waiting import wait_for
 
 
@@ -247,6 +254,46 @@ def test_eventbridge_starts_the_coordinator_every_minute(stack: Deployed) -> Non
     started = f"EventBridge → Lambda {stack.function('Coordinator')}: dispatched"
     wait_for(lambda: started in stack.emulator.log.read_text(), what="a start by EventBridge", seconds=90)
     wait_for(lambda: stack.is_coordinated, what="a coordinator in its loop")
+
+
+# The guide
+
+
+def test_the_guides_way_from_a_deployment_to_a_model_that_answers(stack: Deployed, tmp_path: Path) -> None:
+    """Its commands as they stand there, but for the address, the key and what is typed."""
+    log_in, account, model = commands_of_guide(stack, "modelrocket login")
+
+    def run(command: str, *answers: tuple[str, str]) -> str:
+        environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **stack.emulator.environment}
+        code, seen = talk(["bash", "-c", command], answers=answers, environment=environment, folder=ROOT)
+        assert code == 0, seen
+        return seen
+
+    run(log_in, ("(not shown): ", stack.api_key))
+    run(account, ("Password: ", PASSWORD), ("Once more: ", PASSWORD))
+    assert "array([0, 0, 0])" in run(model)
+    with httpx.Client(base_url=stack.base_url, timeout=60) as one:
+        credentials = {"email": "you@example.com", "password": PASSWORD}
+        begun = Browser(one, stack.base_url).own("POST", "/v1/sessions", json=credentials)
+        assert begun.status_code == 201, begun.text
+
+    (others,) = commands_of_guide(stack, "/v1/operator/accounts")
+    assert json.loads(run(others).splitlines()[-1])["email"] == "ada@example.com"
+
+
+def commands_of_guide(stack: Deployed, with_text: str) -> list[str]:
+    """Of its one block that has this text: a command a line, the last one with all lines that follow."""
+    text = (ROOT / "docs" / "deploy.md").read_text()
+    (block,) = [one for one in re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S) if with_text in one]
+    for written, meant in {
+        "https://d111111abcdef8.cloudfront.net": stack.base_url,
+        "mr_…": stack.api_key,
+        ".venv/bin/": f"{Path(sys.executable).parent}/",
+    }.items():
+        block = block.replace(written, meant)
+    begun = block.splitlines()
+    end = next((number for number, line in enumerate(begun) if line.endswith(("<<'EOF'", "\\"))), 0)
+    return [*begun[:end], "\n".join(begun[end:])]
 
 
 # A release, and the end

@@ -1,8 +1,9 @@
-"""The runbook's commands: that they are commands, and of what is there."""
+"""Commands of the guide to deploying and of the runbook: that they are commands, and of what is there."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -15,18 +16,32 @@ import jmespath  # type: ignore[import-untyped]
 import pytest
 from botocore import xform_name
 from chalice.app import CloudWatchEvent
+from chalice.cli import cli as chalice
 
+from infra.aws.arguments import parse
 from modelrocket import cli
 from tests.aws.templates import World
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT: Final = Path(__file__).resolve().parents[2]
 TEXT: Final = (ROOT / "docs" / "operations.md").read_text()
-BLOCKS: Final = re.findall(r"^```sh\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
-PROSE: Final = re.sub(r"^```.*?^```", "", TEXT, flags=re.MULTILINE | re.DOTALL)
-INLINE: Final = re.findall(r"`([^`\n]+)`", PROSE)
-GLOBAL: Final = {"--query", "--output", "--cli-binary-format", "--max-items"}
+BOTH: Final = {"operations.md": TEXT, "deploy.md": (ROOT / "docs" / "deploy.md").read_text()}
+BLOCKS: Final = [
+    block
+    for text in BOTH.values()
+    for block in re.findall(r"^```sh\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+]
+INLINE: Final = [
+    code
+    for text in BOTH.values()
+    for code in re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+]
+GLOBAL: Final = {"--query", "--output", "--region", "--cli-binary-format", "--max-items"}
 """Options of every command of AWS's."""
-OWN: Final = {("logs", "tail"): {"--since", "--follow"}}
+OWN: Final[Mapping[tuple[str, str], set[str]]] = {
+    ("logs", "tail"): {"--since", "--follow"},
+    ("s3", "sync"): set(),
+    ("sso", "login"): set(),
+}
 """Commands that are the command line's alone, and their options."""
 RESOURCE: Final = re.compile(r"\$\(of (\w+) \"?([\w$]+)\"? (AWS(?:::\w+)+)\)")
 
@@ -35,7 +50,7 @@ def commands() -> Iterator[list[str]]:
     """Each command of AWS's, as words; what the shell would put in is left as it is."""
     for code in (*BLOCKS, *(one for one in INLINE if one.startswith("aws "))):
         joined = code.replace("\\\n", " ")
-        for begun in re.finditer(r"(?:^|[\s(])aws (?=[a-z0-9]+ [a-z])", joined):
+        for begun in re.finditer(r"(?:^|[\s(])aws (?=[a-z0-9-]+ [a-z])", joined):
             lexer = shlex.shlex(_until_closed(joined[begun.end() :]), posix=True, punctuation_chars=";|<>&")
             lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t", True, "#"
             words: list[str] = []
@@ -81,7 +96,7 @@ def test_a_block_is_a_shells(number: int) -> None:
 def test_a_command_of_awss_is_one_and_has_these_options(words: list[str]) -> None:
     service, name, *rest = words
     options = {word for word in rest if re.fullmatch(r"--[a-z][a-z0-9-]*", word)}
-    known = OWN.get((service, name)) or _options(service, name)
+    known = OWN[service, name] if (service, name) in OWN else _options(service, name)
     assert options <= known | GLOBAL
     for asked in (words[place + 1] for place, word in enumerate(words) if word == "--query"):
         jmespath.compile(asked)
@@ -124,35 +139,76 @@ def test_roles_of_redis_are_users_by_these_names(world: World) -> None:
     assert {f"modelrocket-data-{role}" for role in ("gateway", "coordinator", "host")} <= ids
 
 
-@pytest.mark.parametrize(
-    "command",
-    sorted(
-        {one for one in INLINE if one.startswith("modelrocket ")}
-        | {line.strip() for block in BLOCKS for line in re.findall(r"^modelrocket .*$", block, re.MULTILINE)}
-    ),
-)
+def of_program(name: str) -> list[str]:
+    """Whole commands of what is not AWS's, as they are written."""
+    begun = re.compile(rf"^(?:\.venv/bin/)?({re.escape(name)}(?: .*)?)$", re.MULTILINE)
+    return sorted({found.strip() for code in (*BLOCKS, *INLINE) for found in begun.findall(code)})
+
+
+@pytest.mark.parametrize("command", of_program("modelrocket"))
 def test_a_command_of_ours_is_one(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Whether it is understood is found out before anything is asked."""
-    words = shlex.split(command)[1:]
+    words = shlex.split(command, comments=True)[1:]
     with pytest.raises(SystemExit) as ended:
         cli.main([*words[:1], "--help"])
     assert ended.value.code == 0
     assert {word for word in words if word.startswith("--")} <= set(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize("command", of_program("make"))
+def test_make_knows_what_it_is_told(command: str) -> None:
+    """And what it tells the deployment in turn is understood there."""
+    done = subprocess.run(
+        [*shlex.split(command, comments=True), "--dry-run"],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for told in re.findall(r" -m infra\.aws ((?:deploy|destroy)\b.*)", done.stdout):
+        parse(shlex.split(told))
+
+
+@pytest.mark.parametrize("command", of_program("python -m infra.aws"))
+def test_a_command_about_the_deployment_is_one(command: str) -> None:
+    words = shlex.split(command, comments=True)[3:]
+    if "--help" not in words:
+        parse(words)
+        return
+    with pytest.raises(SystemExit) as ended:
+        parse(words)
+    assert ended.value.code == 0
+
+
+@pytest.mark.parametrize("command", of_program("chalice"))
+def test_a_command_of_chalices_is_one(command: str) -> None:
+    """Its own parser reads it."""
+    program, *words = shlex.split(command, comments=True)
+    project, folder, name, *rest = words
+    chalice.make_context(program, [project, folder, name])
+    chalice.commands[name].make_context(name, rest)
+
+
 def test_paths_of_the_api_are_there() -> None:
     described = json.loads((ROOT / "docs" / "openapi.json").read_text())["paths"]
-    named = set(re.findall(r"/v1/[a-z{}_/-]*[a-z}]", TEXT))
     known = {re.sub(r"\{\w+\}", "{id}", path) for path in described}
-    assert named and named <= known
+    for text in BOTH.values():
+        named = set(re.findall(r"/v1/[a-z{}_/-]*[a-z}]", text))
+        assert named and named <= known
 
 
-def test_links_lead_somewhere() -> None:
-    headings = re.findall(
-        r"^#+ (.+)$", re.sub(r"^```.*?^```", "", TEXT, flags=re.MULTILINE | re.DOTALL), re.M
-    )
-    anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    for target in re.findall(r"\]\(([^)]+)\)", TEXT):
+@pytest.mark.parametrize("name", BOTH)
+def test_links_lead_somewhere(name: str) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", BOTH[name]):
         path, _, anchor = target.partition("#")
-        assert not path or (ROOT / "docs" / path).is_file(), target
-        assert path or anchor in anchors, target
+        there = ROOT / "docs" / (path or name)
+        assert there.is_file(), target
+        assert not anchor or anchor in _anchors(there.read_text()), target
+
+
+def _anchors(text: str) -> set[str]:
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
